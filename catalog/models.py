@@ -1,0 +1,116 @@
+"""What there is: items, their tags, and the folders that pictures may be linked from."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import PurePath
+from typing import Any, ClassVar
+
+from django.core.validators import RegexValidator
+from django.db import models, transaction
+from django.urls import reverse
+
+from catalog.storage import CatalogStorage, image_upload_path, preview_upload_path
+
+ITEM_ID_PATTERN = r"[^\x00-\x1f\x7f/\\?#%\s](?:[^\x00-\x1f\x7f/\\?#%]*[^\x00-\x1f\x7f/\\?#%\s])?"
+"""An item id stands in URLs and file names: no control characters, slashes, `?`, `#` or `%`."""
+
+
+class Tag(models.Model):
+    """A word that curators or data sets put on items."""
+
+    name = models.CharField(max_length=100, unique=True)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LinkedFolder(models.Model):
+    """A folder outside the data directory whose pictures items may link to."""
+
+    path = models.CharField(max_length=4096, unique=True)
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Item(models.Model):
+    """A picture, a caption, or both, with what is known about it."""
+
+    item_id = models.CharField(
+        "item id",
+        max_length=200,
+        unique=True,
+        validators=[
+            RegexValidator(
+                rf"^(?:{ITEM_ID_PATTERN})\Z",
+                "An item id has no spaces at its ends, no control characters"
+                " and none of / \\ ? # %.",
+            )
+        ],
+        help_text="Your own name for the item. Ingesting the same id again updates the item.",
+    )
+    title = models.CharField(max_length=300, blank=True)
+    caption = models.TextField(blank=True)
+    tags = models.ManyToManyField(Tag, related_name="items", blank=True)
+    category = models.CharField(max_length=200, blank=True, db_index=True)
+    image = models.FileField(
+        upload_to=image_upload_path, storage=CatalogStorage(), blank=True, max_length=1024
+    )
+    preview = models.FileField(
+        upload_to=preview_upload_path,
+        storage=CatalogStorage(),
+        blank=True,
+        max_length=1024,
+        editable=False,
+        help_text="Upright RGB copy of modest size; empty where the image serves as it is.",
+    )
+    original_filename = models.CharField(max_length=255, blank=True, editable=False)
+    width = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    height = models.PositiveIntegerField(null=True, blank=True, editable=False)
+    image_hash = models.CharField(max_length=64, blank=True, editable=False)
+    content_hash = models.CharField(max_length=64, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering: ClassVar = ["-pk"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=~models.Q(caption="", image=""),
+                name="item_has_caption_or_image",
+                violation_error_message="An item needs a caption or an image.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title or self.caption[:60] or self.item_id
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the item and what its signal writes in one transaction."""
+        self.content_hash = self.compute_content_hash()
+        update_fields = kwargs.get("update_fields")
+        if update_fields is not None:
+            kwargs["update_fields"] = {*update_fields, "content_hash", "updated_at"}
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+
+    def get_absolute_url(self) -> str:
+        return reverse("item", args=[self.item_id])
+
+    def compute_content_hash(self) -> str:
+        """SHA-256 over what is embedded: the caption and the image's own hash."""
+        return hashlib.sha256(f"{self.image_hash}\n{self.caption}".encode()).hexdigest()
+
+    @property
+    def preview_file(self) -> models.fields.files.FieldFile | None:
+        """The file that pages show and the encoder reads, if the item has a picture."""
+        return self.preview or self.image or None
+
+    @property
+    def image_name(self) -> str:
+        """The picture's file name without folders."""
+        return PurePath(self.image.name or "").name

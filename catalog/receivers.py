@@ -1,0 +1,21 @@
+"""What the catalogue does when its own rows go."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+
+from catalog.models import Item
+from catalog.storage import CatalogStorage
+
+
+@receiver(post_delete, sender=Item, dispatch_uid="catalog.delete_files")
+def delete_files(instance: Item, **_: Any) -> None:
+    """Delete an item's own files once its deletion is committed."""
+    storage = CatalogStorage()
+    for name in filter(None, (instance.image.name, instance.preview.name)):
+        transaction.on_commit(partial(storage.delete, name))

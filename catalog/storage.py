@@ -1,0 +1,69 @@
+"""Where pictures live: the media folder and linked folders, and never outside of them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import SuspiciousFileOperation
+from django.core.files.storage import FileSystemStorage
+from django.utils.deconstruct import deconstructible
+from django.utils.text import get_valid_filename
+
+if TYPE_CHECKING:
+    from catalog.models import Item
+
+LINK_PREFIX = "linked"
+_LINKED = re.compile(rf"{LINK_PREFIX}/(\d+)/(.+)", re.DOTALL)
+
+
+def linked_name(folder_id: int, relative: str) -> str:
+    """Storage name of a picture that stays in the linked folder with this primary key."""
+    return f"{LINK_PREFIX}/{folder_id}/{relative}"
+
+
+def _shard(item: Item) -> str:
+    """Two hex digits of the content, so that no folder holds a hundred thousand files."""
+    return item.image_hash[:2] or "00"
+
+
+def _file_name(item: Item, suffix: str) -> str:
+    stem = get_valid_filename(item.item_id.strip(". ") or "item")[:80].strip(".") or "item"
+    return f"{stem}_{item.image_hash[:12]}{suffix}"
+
+
+def image_upload_path(item: Item, filename: str) -> str:
+    """Storage name of an uploaded picture; only its suffix is taken from the caller."""
+    return f"images/{_shard(item)}/{_file_name(item, PurePath(filename).suffix.lower()[:6])}"
+
+
+def preview_upload_path(item: Item, filename: str) -> str:
+    """Storage name of a picture's preview."""
+    return f"previews/{_shard(item)}/{_file_name(item, PurePath(filename).suffix)}"
+
+
+@deconstructible(path="catalog.storage.CatalogStorage")
+class CatalogStorage(FileSystemStorage):
+    """The media folder, plus read-only names `linked/<folder pk>/<relative path>`."""
+
+    def path(self, name: str) -> str:
+        """Absolute path of a stored name. Raises SuspiciousFileOperation outside the roots."""
+        match = _LINKED.fullmatch(str(name).replace("\\", "/"))
+        if match is None:
+            return super().path(name)
+        from catalog.models import LinkedFolder  # the app registry is not ready at import
+
+        folder = LinkedFolder.objects.filter(pk=int(match[1])).first()
+        if folder is None:
+            raise SuspiciousFileOperation(f"{name!r} names a linked folder that is not allowed.")
+        root = Path(folder.path).resolve()
+        target = (root / match[2]).resolve()
+        if not target.is_relative_to(root):
+            raise SuspiciousFileOperation(f"{name!r} leads out of the linked folder.")
+        return str(target)
+
+    def delete(self, name: str) -> None:
+        """Delete a stored file; linked pictures belong to their owner and stay."""
+        if not name.startswith(f"{LINK_PREFIX}/"):
+            super().delete(name)

@@ -1,0 +1,118 @@
+"""What items mean: spaces of vectors, the vectors, the queue that makes them, the change log."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from django.db import models
+from django.db.models import F, Q
+from numpy.typing import NDArray
+
+from catalog.models import Item
+from embeddings.encoders.base import Modality
+
+
+class EmbeddingSpace(models.Model):
+    """One generation of vectors: whatever an equal encoder description makes."""
+
+    class State(models.TextChoices):
+        BUILDING = "building"
+        ACTIVE = "active"
+        RETIRED = "retired"
+
+    fingerprint = models.CharField(max_length=64, unique=True)
+    model = models.CharField(max_length=500)
+    revision = models.CharField(max_length=100)
+    precision = models.CharField(max_length=20)
+    preprocessing = models.CharField(max_length=100)
+    dimension = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State, default=State.BUILDING)
+    log_start = models.PositiveBigIntegerField(
+        default=0, help_text="Changes up to this seq are pruned from the log."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["state"], condition=Q(state="active"), name="one_active_space"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.precision} ({self.dimension} dimensions)"
+
+
+MODALITY_CHOICES = [(modality.value, modality.value) for modality in Modality]
+
+
+class Embedding(models.Model):
+    """The unit vector of one modality of one item in one space."""
+
+    id = models.BigAutoField(primary_key=True)
+    space = models.ForeignKey(EmbeddingSpace, models.CASCADE, related_name="embeddings")
+    item = models.ForeignKey(Item, models.CASCADE, related_name="embeddings", db_index=True)
+    modality = models.CharField(max_length=5, choices=MODALITY_CHOICES)
+    content_hash = models.CharField(max_length=64)
+    vector = models.BinaryField(help_text="float16 (d,), little-endian, L2-normalised")
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["space", "modality", "item"], name="one_embedding_per_modality"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.modality} of item {self.item_id}"
+
+    def as_array(self) -> NDArray[np.float32]:
+        """The vector, float32 (d,)."""
+        return np.frombuffer(self.vector, dtype="<f2").astype(np.float32)
+
+
+class EmbeddingJob(models.Model):
+    """An item that waits to be embedded in a space; the row is the durable queue."""
+
+    id = models.BigAutoField(primary_key=True)
+    space = models.ForeignKey(EmbeddingSpace, models.CASCADE, related_name="jobs")
+    item = models.ForeignKey(Item, models.CASCADE, related_name="embedding_jobs")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    run_after = models.DateTimeField(help_text="Not claimed before: the delay grows per attempt.")
+    claimed_by = models.CharField(max_length=100, blank=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["space", "item"], name="one_job_per_item"),
+        ]
+        indexes: ClassVar = [
+            models.Index(
+                F("space"), F("run_after"), condition=Q(failed_at=None), name="job_claimable"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"job of item {self.item_id}"
+
+
+class VectorChange(models.Model):
+    """One line of the change log: the vector under this key may have come, changed or gone."""
+
+    seq = models.BigAutoField(primary_key=True)
+    space = models.ForeignKey(EmbeddingSpace, models.CASCADE, related_name="changes")
+    modality = models.CharField(max_length=5, choices=MODALITY_CHOICES)
+    vector_item = models.PositiveBigIntegerField(
+        help_text="Primary key of the item; no foreign key, for the line outlives the item."
+    )
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["space", "seq"], name="change_log")]
+
+    def __str__(self) -> str:
+        return f"{self.seq}: {self.modality} of item {self.vector_item}"

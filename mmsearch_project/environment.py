@@ -1,0 +1,83 @@
+"""Typed reads of environment variables; a wrong value names itself and the mend."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off", ""}
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable's value without surrounding spaces."""
+    return os.environ.get(name, default).strip()
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """A boolean: 1/true/yes/on or 0/false/no/off."""
+    value = text(name, "1" if default else "0").lower()
+    if value in _TRUE:
+        return True
+    if value in _FALSE:
+        return False
+    raise ImproperlyConfigured(f"{name}={value!r} is neither 1 nor 0.")
+
+
+def choice(name: str, allowed: tuple[str, ...], default: str) -> str:
+    """One of `allowed`."""
+    value = text(name) or default
+    if value not in allowed:
+        raise ImproperlyConfigured(f"{name}={value!r}: choose one of {', '.join(allowed)}.")
+    return value
+
+
+def number(name: str, default: float | None, *, low: float, high: float) -> float | None:
+    """A number between `low` and `high`, or `default` where the variable is empty."""
+    value = text(name)
+    if not value:
+        return default
+    try:
+        parsed = float(value)
+    except ValueError:
+        parsed = float("nan")
+    if not low <= parsed <= high:
+        raise ImproperlyConfigured(f"{name}={value!r} is not a number from {low:g} to {high:g}.")
+    return parsed
+
+
+def words(name: str, default: tuple[str, ...]) -> list[str]:
+    """A comma-separated list."""
+    value = text(name)
+    return [word.strip() for word in value.split(",") if word.strip()] if value else list(default)
+
+
+def writable_folder(name: str, default: Path) -> Path:
+    """A folder, made if absent. Raises ImproperlyConfigured where it cannot be written."""
+    folder = Path(text(name) or default).expanduser().resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError("permission denied")
+    except OSError as exc:
+        reason = exc.strerror or str(exc)
+        raise ImproperlyConfigured(
+            f"{name}={folder} cannot be written ({reason}). Choose another folder."
+        ) from exc
+    return folder
+
+
+def secret_key(name: str, file: Path) -> str:
+    """The variable, or a key generated once into `file` (mode 600)."""
+    if value := text(name):
+        return value
+    try:
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+            stream.write(secrets.token_urlsafe(64))
+    except FileExistsError:
+        pass
+    return file.read_text().strip()

@@ -1,0 +1,203 @@
+"""Settings, from the environment. docs/configuration.md lists every variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+
+from mmsearch_project import environment as env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+# ── where things are kept ───────────────────────────────────────────────────────────────────────
+MMSEARCH_DATA_DIR = env.writable_folder("MMSEARCH_DATA_DIR", BASE_DIR / "data")
+MEDIA_ROOT = MMSEARCH_DATA_DIR / "media"
+MEDIA_URL = "/media/"
+MMSEARCH_INDEX_DIR = MMSEARCH_DATA_DIR / "index"
+MMSEARCH_MODEL_DIR = MMSEARCH_DATA_DIR / "models"
+
+# ── who may come in ─────────────────────────────────────────────────────────────────────────────
+DEBUG = env.flag("MMSEARCH_DEBUG", default=False)
+SECRET_KEY = env.secret_key("MMSEARCH_SECRET_KEY", MMSEARCH_DATA_DIR / "secret_key")
+HOST = env.text("HOST") or "127.0.0.1"
+ALLOWED_HOSTS = env.words("MMSEARCH_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+MMSEARCH_API_AUTH = env.choice(
+    "MMSEARCH_API_AUTH",
+    ("open", "required"),
+    "open" if HOST in env.LOOPBACK_HOSTS else "required",
+)
+MMSEARCH_HTTPS = env.flag("MMSEARCH_HTTPS", default=False)
+SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = MMSEARCH_HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if MMSEARCH_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = MMSEARCH_HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if MMSEARCH_HTTPS else None
+CSRF_TRUSTED_ORIGINS = env.words("MMSEARCH_TRUSTED_ORIGINS", ())
+X_FRAME_OPTIONS = "DENY"
+# TLS ends at the proxy in front; MMSEARCH_HTTPS=1 turns all of these on.
+SILENCED_SYSTEM_CHECKS = (
+    [] if MMSEARCH_HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+)
+
+# ── what is installed ───────────────────────────────────────────────────────────────────────────
+INSTALLED_APPS = [
+    "mmsearch_project.apps.AdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_q",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "catalog.apps.CatalogConfig",
+    "embeddings.apps.EmbeddingsConfig",
+    "search.apps.SearchConfig",
+]
+MIDDLEWARE = [
+    "mmsearch_project.middleware.RequestLog",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "mmsearch_project.urls"
+WSGI_APPLICATION = "mmsearch_project.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "search.context.model_notice",
+            ],
+        },
+    },
+]
+
+# ── database and jobs ───────────────────────────────────────────────────────────────────────────
+DATABASES: dict[str, Any] = {
+    "default": dj_database_url.parse(
+        env.text("MMSEARCH_DATABASE_URL") or f"sqlite:///{MMSEARCH_DATA_DIR / 'mmsearch.sqlite3'}",
+        conn_max_age=None,
+        conn_health_checks=True,
+    )
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 30,  # seconds to wait for another writer
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA mmap_size=268435456;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+MMSEARCH_BROKER_URL = env.text("MMSEARCH_BROKER_URL")
+Q_CLUSTER: dict[str, Any] = {
+    "name": "mmsearch",
+    "workers": 2,  # one embeds while the other sweeps or compacts
+    "queue_limit": 2,
+    "timeout": 3600,  # seconds; a compaction of a million vectors fits, a hang ends
+    "retry": 3900,
+    "max_attempts": 3,
+    "ack_failures": True,
+    "catch_up": False,
+    "save_limit": 250,
+    "poll": 0.2,
+    "bulk": 1,
+    "label": "Background jobs",
+    **({"redis": MMSEARCH_BROKER_URL} if MMSEARCH_BROKER_URL else {"orm": "default"}),
+}
+
+# ── encoder and index ───────────────────────────────────────────────────────────────────────────
+MMSEARCH_MODEL = env.text("MMSEARCH_MODEL", "starter")
+MMSEARCH_DEVICE = env.choice("MMSEARCH_DEVICE", ("auto", "cpu", "cuda"), "auto")
+MMSEARCH_ENCODERS: dict[str, dict[str, Any]] = {
+    "default": {
+        "BACKEND": "embeddings.encoders.onnx_encoder.OnnxEncoder",
+        "OPTIONS": {
+            "model": MMSEARCH_MODEL,
+            "device": MMSEARCH_DEVICE,
+            "directory": MMSEARCH_MODEL_DIR,
+        },
+    },
+}
+MMSEARCH_TARGET_RECALL = env.number("MMSEARCH_TARGET_RECALL", 0.99, low=0.5, high=1)
+MMSEARCH_INDEX_MEMORY_MB = env.number("MMSEARCH_INDEX_MEMORY_MB", None, low=1, high=1e7)
+MMSEARCH_VECTOR_STORE = env.choice("MMSEARCH_VECTOR_STORE", ("faiss", "numpy"), "faiss")
+MMSEARCH_DEMO = env.flag("MMSEARCH_DEMO", default=True)
+
+# ── limits ──────────────────────────────────────────────────────────────────────────────────────
+MMSEARCH_MAX_UPLOAD_BYTES = 25 * 2**20
+MMSEARCH_MAX_IMAGE_PIXELS = 100_000_000
+MMSEARCH_MAX_CAPTION_LENGTH = 20_000
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20
+FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
+
+# ── API ─────────────────────────────────────────────────────────────────────────────────────────
+REST_FRAMEWORK: dict[str, Any] = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "rest_framework.authentication.TokenAuthentication",
+        "rest_framework.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["search.api.permissions.OpenOrAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_PAGINATION_CLASS": "search.api.pagination.Pages",
+    "PAGE_SIZE": 50,
+    "EXCEPTION_HANDLER": "search.api.errors.exception_handler",
+    "UNICODE_JSON": True,
+}
+SPECTACULAR_SETTINGS: dict[str, Any] = {
+    "TITLE": "mmsearch",
+    "DESCRIPTION": "Search pictures and captions by meaning.",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# ── static files, language, logs ────────────────────────────────────────────────────────────────
+STATIC_URL = "/static/"
+STATIC_ROOT = MMSEARCH_DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True  # a checkout that never ran collectstatic serves its pages too
+LANGUAGE_CODE = "en-us"
+USE_TZ = True
+TIME_ZONE = "UTC"
+LOGIN_URL = "admin:login"
+MMSEARCH_LOG_FORMAT = env.choice("MMSEARCH_LOG_FORMAT", ("text", "json"), "text")
+LOGGING: dict[str, Any] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "text": {"format": "%(asctime)s - %(levelname)s - %(message)s"},
+        "json": {"()": "mmsearch_project.logs.JsonFormatter"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": MMSEARCH_LOG_FORMAT},
+    },
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {
+        # The request log says it better.
+        "django.request": {"level": "ERROR"},
+        "django-q": {"level": "WARNING"},
+    },
+}
