@@ -1,0 +1,66 @@
+"""How embeddings follow the catalogue, and what a worker does when it starts."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.db.models.signals import post_migrate, post_save, pre_delete
+from django.dispatch import receiver
+from django_q.signals import post_spawn
+
+from catalog.models import Item
+from catalog.signals import items_saved
+from embeddings import jobs, liveness
+from embeddings.models import Embedding, VectorChange
+
+logger = logging.getLogger(__name__)
+
+
+@receiver(post_save, sender=Item, dispatch_uid="embeddings.enqueue_item")
+def enqueue_item(instance: Item, **_: Any) -> None:
+    jobs.enqueue([instance.pk])
+
+
+@receiver(items_saved, dispatch_uid="embeddings.enqueue_items")
+def enqueue_items(item_ids: Sequence[int], **_: Any) -> None:
+    jobs.enqueue(item_ids)
+
+
+@receiver(pre_delete, sender=Item, dispatch_uid="embeddings.log_removal")
+def log_removal(instance: Item, **_: Any) -> None:
+    """Log the removal of an item's vectors in the deleting transaction."""
+    keys = Embedding.objects.filter(item=instance).values_list("space_id", "modality")
+    VectorChange.objects.bulk_create(
+        VectorChange(space_id=space_id, modality=modality, vector_item=instance.pk)
+        for space_id, modality in keys
+    )
+
+
+@receiver(post_migrate, dispatch_uid="embeddings.schedule_sweep")
+def schedule_sweep(sender: AppConfig, **_: Any) -> None:
+    if sender.name == "embeddings":
+        from django_q.models import Schedule
+
+        Schedule.objects.update_or_create(
+            name="sweep",
+            defaults={
+                "func": "embeddings.tasks.sweep",
+                "schedule_type": Schedule.MINUTES,
+                "minutes": 1,
+            },
+        )
+
+
+@receiver(post_spawn, dispatch_uid="embeddings.start_worker")
+def start_worker(**_: Any) -> None:
+    """Say that a worker lives, and begin with what the last one left."""
+    liveness.hold()
+    from embeddings.tasks import sweep
+
+    try:
+        sweep()
+    except Exception:
+        logger.exception("The first sweep failed; the scheduled one tries again")

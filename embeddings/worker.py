@@ -1,0 +1,201 @@
+"""Drain the queue: claim a batch, read its pictures, encode, commit; until nothing waits."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final
+
+from django.db import transaction
+from PIL.Image import Image
+
+from catalog.ingest.images import ImageRefused, open_preview
+from catalog.models import Item
+from catalog.resources import log_resources
+from embeddings import jobs
+from embeddings.backends import default_encoder
+from embeddings.encoders.base import Encoder, EncoderError, Modality, Vectors
+from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorChange
+from embeddings.spaces import require_active_space
+
+logger = logging.getLogger(__name__)
+
+BATCH_SIZE: Final = 64
+"""Items a claim: one transaction, and the images that are in memory at once (times two)."""
+READ_THREADS: Final = 2
+"""Pictures are read and decoded ahead of the encoder; Pillow releases the GIL."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DrainReport:
+    """What a drain did, in items."""
+
+    indexed: int = 0
+    failed: int = 0
+    """Failed attempts, whether final or not."""
+
+    def __add__(self, other: DrainReport) -> DrainReport:
+        return DrainReport(self.indexed + other.indexed, self.failed + other.failed)
+
+
+@dataclasses.dataclass
+class _Batch:
+    """A claim and its items, whose pictures are being read by the pool."""
+
+    claim: jobs.Claim
+    items: dict[int, Item]
+    pictures: dict[int, Future[Image]]
+
+
+def drain(
+    *, seconds: float | None = None, hand_over: Callable[[], None] | None = None
+) -> DrainReport:
+    """Embed waiting items until none is claimable, or until `seconds` are over.
+
+    Where time runs out first, `hand_over` is called before the last batch, so that its successor
+    is ready when this one returns. Raises SpaceError where the active space is another model's.
+    """
+    space = require_active_space()
+    encoder = default_encoder()
+    deadline = None if seconds is None else time.monotonic() + seconds
+    jobs.reclaim_dead()
+    report = DrainReport()
+    started = time.perf_counter()
+    with ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read") as pool:
+        batch = _load(space, pool)
+        while batch is not None:
+            over = deadline is not None and time.monotonic() > deadline
+            upcoming = None if over else _load(space, pool)
+            if over and hand_over is not None:
+                hand_over()
+            report += _embed(space, encoder, batch)
+            batch = upcoming
+    if report.indexed or report.failed:
+        elapsed = time.perf_counter() - started
+        logger.info(
+            "Embedding end: %d items indexed, %d attempts failed in %.2f s, %.1f items/s",
+            report.indexed,
+            report.failed,
+            elapsed,
+            report.indexed / elapsed,
+        )
+        log_resources("embedding")
+    return report
+
+
+def _load(space: EmbeddingSpace, pool: ThreadPoolExecutor) -> _Batch | None:
+    """Claim a batch and start reading its pictures."""
+    claim = jobs.claim(space, BATCH_SIZE)
+    if claim is None:
+        return None
+    items = Item.objects.in_bulk(claim.item_ids)
+    pictures = {pk: pool.submit(open_preview, item) for pk, item in items.items() if item.image}
+    return _Batch(claim, items, pictures)
+
+
+def _embed(space: EmbeddingSpace, encoder: Encoder, batch: _Batch) -> DrainReport:
+    """Encode and commit one batch; whatever fails is recorded against its item alone."""
+    logger.info("Embedding start: %d items", len(batch.items))
+    errors: dict[int, str] = {}
+    images: dict[int, Image] = {}
+    for pk, future in batch.pictures.items():
+        try:
+            images[pk] = future.result()
+        except (ImageRefused, OSError) as exc:
+            errors[pk] = f"The picture cannot be read: {exc}"
+        except Exception as exc:
+            logger.exception("Reading the picture of item %d failed", pk)
+            errors[pk] = f"The picture cannot be read: {type(exc).__name__}: {exc}"
+    captions = {
+        pk: item.caption for pk, item in batch.items.items() if item.caption and pk not in errors
+    }
+    try:
+        vectors: dict[tuple[int, Modality], Vectors] = {}
+        if images:
+            rows = _timed(Modality.IMAGE, encoder.encode_images, list(images.values()))
+            vectors |= {(pk, Modality.IMAGE): row for pk, row in zip(images, rows, strict=True)}
+        if captions:
+            rows = _timed(Modality.TEXT, encoder.encode_texts, list(captions.values()))
+            vectors |= {(pk, Modality.TEXT): row for pk, row in zip(captions, rows, strict=True)}
+    except Exception as exc:
+        if not isinstance(exc, EncoderError):
+            logger.exception("Encoding a batch failed")
+        errors = dict.fromkeys(batch.items, f"The model failed: {exc}")
+        vectors = {}
+    if errors:
+        jobs.fail(batch.claim.token, errors)
+    indexed = _commit(space, batch, vectors) if vectors else 0
+    return DrainReport(indexed, len(errors))
+
+
+def _timed(
+    modality: Modality, encode: Callable[[list], Vectors], inputs: list[Image] | list[str]
+) -> Vectors:
+    started = time.perf_counter()
+    rows = encode(inputs)
+    elapsed = time.perf_counter() - started
+    logger.info(
+        "Encoded %d %ss in %.0f ms, %.1f a second",
+        len(inputs),
+        modality.value,
+        elapsed * 1000,
+        len(inputs) / elapsed,
+    )
+    return rows
+
+
+def _commit(
+    space: EmbeddingSpace, batch: _Batch, vectors: dict[tuple[int, Modality], Vectors]
+) -> int:
+    """Write vectors, change log and the end of the jobs in one transaction.
+
+    Only items count whose job is still ours and whose content is still what was encoded.
+    """
+    with transaction.atomic():
+        # On PostgreSQL the row lock makes `seq` grow in commit order; SQLite has one writer anyway.
+        EmbeddingSpace.objects.select_for_update().get(pk=space.pk)
+        ours = EmbeddingJob.objects.filter(claimed_by=batch.claim.token)
+        hashes = dict(ours.values_list("item_id", "item__content_hash"))
+        embedded = {pk for pk, _ in vectors}
+        current = {
+            pk
+            for pk, content_hash in hashes.items()
+            if pk in embedded and batch.items[pk].content_hash == content_hash
+        }
+        rows = [
+            Embedding(
+                space=space,
+                item_id=pk,
+                modality=modality.value,
+                content_hash=hashes[pk],
+                vector=vector.astype("<f2").tobytes(),
+            )
+            for (pk, modality), vector in vectors.items()
+            if pk in current
+        ]
+        Embedding.objects.bulk_create(
+            rows,
+            update_conflicts=True,
+            unique_fields=["space", "modality", "item"],
+            update_fields=["content_hash", "vector"],
+        )
+        written = {(row.item_id, row.modality) for row in rows}
+        outdated = [
+            (pk, modality)
+            for pk, modality in Embedding.objects.filter(
+                space=space, item_id__in=current
+            ).values_list("item_id", "modality")
+            if (pk, modality) not in written
+        ]
+        for pk, modality in outdated:
+            Embedding.objects.filter(space=space, item_id=pk, modality=modality).delete()
+        VectorChange.objects.bulk_create(
+            VectorChange(space=space, modality=modality, vector_item=pk)
+            for pk, modality in sorted(written | set(outdated))
+        )
+        ours.filter(item_id__in=current).delete()
+        jobs.release(batch.claim.token)  # edited while they were encoded: they wait again
+    return len(current)
