@@ -137,6 +137,16 @@ MMSEARCH_ENCODERS: dict[str, dict[str, Any]] = {
 MMSEARCH_TARGET_RECALL = env.number("MMSEARCH_TARGET_RECALL", 0.99, low=0.5, high=1)
 MMSEARCH_INDEX_MEMORY_MB = env.number("MMSEARCH_INDEX_MEMORY_MB", None, low=1, high=1e7)
 MMSEARCH_VECTOR_STORE = env.choice("MMSEARCH_VECTOR_STORE", ("faiss", "numpy"), "faiss")
+MMSEARCH_STORES: dict[str, dict[str, Any]] = {
+    "faiss": {
+        "BACKEND": "search.stores.faiss_store.FaissStore",
+        "OPTIONS": {
+            "target_recall": MMSEARCH_TARGET_RECALL,
+            "memory_mb": MMSEARCH_INDEX_MEMORY_MB,
+        },
+    },
+    "numpy": {"BACKEND": "search.stores.memory.NumpyStore"},
+}
 MMSEARCH_DEMO = env.flag("MMSEARCH_DEMO", default=True)
 
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────

@@ -8,4 +8,4 @@ class SearchConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from search import checks  # noqa: F401  registers
+        from search import checks, receivers  # noqa: F401  they register and connect
