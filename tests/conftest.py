@@ -1,0 +1,88 @@
+"""Fixtures for every test: an open space, items, and an index that starts empty."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings
+from PIL import Image
+
+from catalog.ingest import ItemRecord, OutcomeKind, UploadedImage, ingest_one
+from catalog.models import Item
+from embeddings import worker
+from embeddings.backends import encoders
+from embeddings.models import EmbeddingSpace
+from embeddings.spaces import open_space
+from search.index import reset_index
+
+_numbers = itertools.count(1)
+
+
+def picture(
+    colour: str | tuple[int, ...] = "red",
+    size: tuple[int, int] = (32, 32),
+    format: str = "PNG",  # noqa: A002
+    mode: str = "RGB",
+) -> bytes:
+    """The bytes of a plain picture."""
+    stream = io.BytesIO()
+    Image.new(mode, size, colour).save(stream, format)
+    return stream.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _fresh_index() -> Iterator[None]:
+    """No index, snapshot or encoder of one test is seen by another."""
+    reset_index()
+    yield
+    reset_index()
+    encoders.reset()
+    shutil.rmtree(settings.MMSEARCH_INDEX_DIR, ignore_errors=True)
+
+
+@pytest.fixture
+def space(db: None) -> EmbeddingSpace:  # noqa: ARG001
+    """The open space of the test encoder."""
+    return open_space().space
+
+
+@pytest.fixture
+def make_item(space: EmbeddingSpace) -> Callable[..., Item]:  # noqa: ARG001
+    """Store an item through the ingestion pipeline; `colour` gives it a plain picture."""
+
+    def make(*, colour: str | None = None, item_id: str | None = None, **fields: Any) -> Item:
+        number = next(_numbers)
+        image = UploadedImage(picture(colour), f"{colour}.png") if colour else None
+        if not colour:
+            fields.setdefault("caption", f"thing {number}")
+        outcome = ingest_one(
+            ItemRecord(item_id=item_id or f"item-{number}", image=image, **fields)
+        )
+        assert outcome.kind is not OutcomeKind.REJECTED, outcome.reason
+        return Item.objects.get(pk=outcome.pk)
+
+    return make
+
+
+@pytest.fixture
+def indexed_items(make_item: Callable[..., Item]) -> dict[str, Item]:
+    """Four indexed items: three coloured pictures and one caption."""
+    items = {
+        "red": make_item(
+            item_id="red", colour="red", title="Red", category="warm", tags=("colour", "fire")
+        ),
+        "green": make_item(
+            item_id="green", colour="green", title="Green", category="cold", tags=("colour",)
+        ),
+        "blue": make_item(
+            item_id="blue", colour="blue", title="Blue", category="cold", tags=("colour", "sea")
+        ),
+        "words": make_item(item_id="words", caption="a quiet evening", title="Evening"),
+    }
+    worker.drain()
+    return items

@@ -1,0 +1,77 @@
+"""A small exact encoder: colours mean the same in words and pictures; other words are hashed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from django.core.checks import CheckMessage
+from PIL.Image import Image
+
+from embeddings.encoders.base import Encoder, EncoderDescription, EncoderError, Vectors
+
+COLOURS = {
+    "red": (255, 0, 0),
+    "green": (0, 255, 0),
+    "blue": (0, 0, 255),
+    "yellow": (255, 255, 0),
+    "purple": (255, 0, 255),
+    "white": (255, 255, 255),
+    "black": (0, 0, 0),
+}
+WORD_DIMENSIONS = 28
+POISON = "POISON"
+"""A text that the encoder refuses."""
+
+
+class ColourEncoder(Encoder):
+    """float32 (n, 32): four numbers of mean colour, then hashed words."""
+
+    def __init__(self, name: str = "colour") -> None:
+        self.name = name
+
+    def describe(self) -> EncoderDescription:
+        return EncoderDescription(
+            model=self.name,
+            revision="1",
+            precision="fp32",
+            preprocessing="mean colour",
+            dimension=4 + WORD_DIMENSIONS,
+        )
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        if any(POISON in text for text in texts):
+            raise EncoderError("This text is poison.")
+        return _unit(np.array([_text_features(text) for text in texts]))
+
+    def encode_images(self, images: Sequence[Image]) -> Vectors:
+        return _unit(np.array([_image_features(image) for image in images]))
+
+    def check(self) -> list[CheckMessage]:
+        return []
+
+
+def _colour_features(rgb: Sequence[float]) -> list[float]:
+    return [0.1, *(channel / 255 for channel in rgb)]
+
+
+def _image_features(image: Image) -> list[float]:
+    pixel = np.asarray(image.convert("RGB").resize((1, 1)), dtype=float)[0, 0]
+    return [*_colour_features(pixel), *[0.0] * WORD_DIMENSIONS]
+
+
+def _text_features(text: str) -> list[float]:
+    features = np.zeros(4 + WORD_DIMENSIONS)
+    for word in text.lower().split():
+        if word in COLOURS:
+            features[:4] += _colour_features(COLOURS[word])
+        else:
+            digest = hashlib.sha256(word.encode()).digest()
+            features[4 + digest[0] % WORD_DIMENSIONS] += 0.5
+    features[0] += 0.01
+    return features.tolist()
+
+
+def _unit(rows: np.ndarray) -> Vectors:
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
