@@ -1,21 +1,33 @@
-"""The product's settings on a temporary data directory, with a small encoder.
-
-A process that a test starts inherits the directory, and so works on the same files.
-"""
+"""The application's settings over a temporary data folder; nobody's own data is touched."""
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("MMSEARCH_DATA_DIR", tempfile.mkdtemp(prefix="mmsearch-tests-"))
-os.environ.setdefault("MMSEARCH_DEMO", "0")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:  # not a forked child
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+# A child process of a test inherits this module's choice together with what its test set.
+if "MMSEARCH_TESTS_PID" not in os.environ:
+    for _name in [name for name in os.environ if name.startswith("MMSEARCH_")]:
+        del os.environ[_name]
+    for _name in ("HOST", "PORT", "WEB_CONCURRENCY"):
+        os.environ.pop(_name, None)
+    os.environ["MMSEARCH_TESTS_PID"] = str(os.getpid())
+    os.environ["MMSEARCH_DATA_DIR"] = tempfile.mkdtemp(prefix="mmsearch-tests-")
+    atexit.register(_remove, os.environ["MMSEARCH_DATA_DIR"], os.getpid())
 
 from mmsearch_project.settings import *  # noqa: E402, F403
 from mmsearch_project.settings import DATABASES, MMSEARCH_DATA_DIR  # noqa: E402
 
-DATABASES["default"]["TEST"] = {"NAME": str(Path(MMSEARCH_DATA_DIR) / "test.sqlite3")}
-MMSEARCH_ENCODERS = {"default": {"BACKEND": "tests.encoders.ColourEncoder", "OPTIONS": {}}}
+# A file, as in real use, so that threads and processes meet on it.
+DATABASES["default"]["TEST"] = {"NAME": Path(MMSEARCH_DATA_DIR) / "test.sqlite3"}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+MMSEARCH_ENCODERS = {"default": {"BACKEND": "tests.encoders.ColourEncoder", "OPTIONS": {}}}
