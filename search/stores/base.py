@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,13 @@ Ids: TypeAlias = NDArray[np.int64]
 """int64 (n,)."""
 Vectors: TypeAlias = NDArray[np.float32]
 """float32 (n, d), every row L2-normalised."""
+Halves: TypeAlias = NDArray[np.float16]
+"""float16 (n, d): vectors as every store keeps them."""
 Scores: TypeAlias = NDArray[np.float32]
-"""float32 (n,), inner products."""
+"""float32 (n,), inner products of the query with the stored (float16) vectors."""
+
+MEAN_PRIOR: Final = 10
+"""Zero vectors that :meth:`VectorStore.mean` counts beside the real ones."""
 
 
 class StoreError(Exception):
@@ -32,12 +37,47 @@ class Matches:
     scores: Scores
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StoreStats:
+    """What a store holds and how it answers, for operators."""
+
+    kind: str
+    """How the bulk of the vectors is searched: ``exact``, ``hnsw`` or ``ivf``."""
+    count: int
+    """Live vectors."""
+    delta: int = 0
+    """Rows added since the snapshot, dead ones included; searched exactly."""
+    dead: int = 0
+    """Rows removed or replaced that still take space."""
+    effort: int = 0
+    """efSearch (hnsw) or nprobe (ivf) in use; 0 where the search is exact."""
+    bytes_per_vector: float
+    """Memory that answering takes, index and ids, without the float16 file it re-ranks from."""
+    snapshot_position: int = 0
+    """Change-log position of the open snapshot; 0 without one."""
+    oldest_position: int = 0
+    """Position of the oldest snapshot kept: the change log is needed from here on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tuning:
+    """Outcome of measuring, and where needed moving, the operating point."""
+
+    recall: float
+    """recall@k of the live index against exact search, at the effort now in use."""
+    effort: int
+    previous_effort: int
+
+
 class VectorStore(ABC):
     """The vectors of one space and one modality, keyed by item primary key.
 
-    One writer, many readers: `upsert`, `remove` and `reset` are staged and become visible
-    together at `commit`, which swaps one immutable reference; `search` works on the reference
-    that was current when it began and needs no lock.
+    One writer at a time, many readers: `upsert`, `remove`, `reset` and `refresh` are staged and
+    become visible together at `commit`, which swaps one immutable reference; `search` works on
+    the reference that was current when it began and needs no lock.
+
+    Vectors are kept as float16. A score is the inner product of query and stored vector, summed
+    in float64 and rounded once, so that every store gives the same score whatever its layout.
     """
 
     def __init__(self, dimension: int) -> None:
@@ -67,9 +107,7 @@ class VectorStore(ABC):
         """Change-log position of what readers see."""
 
     @abstractmethod
-    def search(
-        self, vectors: Vectors, k: int, *, allowed_ids: Ids | None = None
-    ) -> list[Matches]:
+    def search(self, vectors: Vectors, k: int, *, allowed_ids: Ids | None = None) -> list[Matches]:
         """Find the `k` vectors of highest inner product for every row of `vectors`.
 
         `allowed_ids` (sorted, unique) limits the answer to those ids: the filter holds inside
@@ -96,5 +134,71 @@ class VectorStore(ABC):
         """Count of live vectors."""
 
     @abstractmethod
+    def stats(self) -> StoreStats:
+        """What readers see now."""
+
+    @abstractmethod
     def check(self) -> list[CheckMessage]:
         """System-check messages about this store's configuration."""
+
+    def refresh(self) -> int | None:
+        """Stage the newest usable snapshot, if another than the open one is there.
+
+        Returns its position: the caller stages every later change and commits, and until then
+        readers see what they saw. Changes staged but not committed before are dropped (the
+        caller's replay brings them again). None where there is nothing newer: go on from
+        :meth:`position`. Cheap enough to call before every catch-up.
+        """
+        return None
+
+    def needs_compaction(self) -> bool:
+        """Whether :meth:`compact` is worth its cost now."""
+        return False
+
+    def compact(self, *, threads: int = 1) -> bool:
+        """Write what readers see as a new snapshot and serve from it.
+
+        Runs for minutes on a large store, beside searches and the writer. False where it was
+        given up: another process is at it, or the store was reset meanwhile.
+        """
+        del threads
+        return False
+
+    def measure_recall(self, queries: Vectors, k: int = 10) -> float:
+        """Share of the exact `k` nearest that :meth:`search` finds, over all `queries`."""
+        del queries, k
+        return 1.0
+
+    def tune(self, queries: Vectors, k: int = 10) -> Tuning:
+        """Set the least effort that reaches the target recall on `queries`."""
+        del queries, k
+        return Tuning(recall=1.0, effort=0, previous_effort=0)
+
+    def verify(self) -> list[str]:
+        """Read everything on disk and name what is damaged; empty when all is well."""
+        return []
+
+    def _to_store(self, ids: Ids, vectors: Vectors) -> Halves:
+        """Vectors as they are kept. Raises StoreError where they cannot be stored."""
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise StoreError(
+                f"Vectors of shape {vectors.shape} do not fit a store of dimension "
+                f"{self.dimension}: embed with the model of this space, or open another space."
+            )
+        if ids.shape != vectors.shape[:1]:
+            raise StoreError(f"{ids.size} ids for {len(vectors)} vectors: give one id a vector.")
+        if np.unique(ids).size != ids.size:
+            raise StoreError("An id occurs twice in one batch: keep its last vector only.")
+        halves = vectors.astype(np.float16)
+        if not np.isfinite(halves).all():
+            raise StoreError("A vector holds NaN or infinity: embed its item again.")
+        return halves
+
+    def _to_search(self, vectors: Vectors) -> Vectors:
+        """Queries as float32 (n, d), contiguous. Raises StoreError where the shape differs."""
+        if vectors.ndim != 2 or vectors.shape[1] != self.dimension:
+            raise StoreError(
+                f"Queries of shape {vectors.shape} cannot be asked of a store of dimension "
+                f"{self.dimension}: encode them with the model of this space."
+            )
+        return np.ascontiguousarray(vectors, dtype=np.float32)

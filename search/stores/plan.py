@@ -1,0 +1,69 @@
+"""Which index suits so many vectors in so much memory, and how a query is best answered by it."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import math
+from typing import Final
+
+
+class Kind(enum.StrEnum):
+    """How the main segment is searched."""
+
+    EXACT = "exact"
+    HNSW = "hnsw"
+    IVF = "ivf"
+
+
+EXACT_ROWS: Final = 16_384
+"""Up to here an exact scan of float16 vectors costs under 1 ms and approximation buys nothing."""
+GRAPH_LINKS: Final = 32
+"""HNSW's M: links a node keeps a level, twice as many on the lowest."""
+ID_BYTES: Final = 8
+REPLAN_FACTOR: Final = 4
+"""An index whose codes were learned from so many times fewer rows is built anew."""
+EXTRA_CANDIDATES: Final = {Kind.EXACT: 0, Kind.HNSW: 20, Kind.IVF: 40}
+"""Rows fetched beyond k and re-ranked: what quantised scores may misplace."""
+EFFORTS: Final = {
+    Kind.EXACT: (0,),
+    Kind.HNSW: (32, 48, 64, 96, 128, 192, 256, 384, 512),
+    Kind.IVF: (8, 16, 24, 32, 48, 64, 96, 128, 192, 256),
+}
+"""Operating points that tuning walks, least first."""
+FIRST_EFFORT: Final = {Kind.EXACT: 0, Kind.HNSW: 64, Kind.IVF: 96}
+"""Operating point of a new index, until it is tuned."""
+ROWS_PER_EFFORT: Final = 80
+"""Rows scanned exactly in the time that one more unit of efSearch takes (measured, both warm)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """An index to build."""
+
+    kind: Kind
+    factory: str
+    """FAISS's index_factory string; empty for exact search."""
+
+
+def plan_index(*, count: int, dimension: int, memory_mb: int | None) -> Plan:
+    """Choose the index for `count` vectors; `memory_mb` bounds index and ids."""
+    if count <= EXACT_ROWS:
+        return Plan(Kind.EXACT, "")
+    if memory_mb is None or count * graph_bytes(dimension) <= memory_mb * 2**20:
+        return Plan(Kind.HNSW, f"HNSW{GRAPH_LINKS},SQ8")
+    lists = 2 ** round(math.log2(2 * math.sqrt(count)))
+    return Plan(Kind.IVF, f"IVF{lists},RaBitQ")
+
+
+def graph_bytes(dimension: int) -> int:
+    """Bytes a vector takes in memory as a node of the graph: code, links, level, offset, id."""
+    return dimension + 2 * GRAPH_LINKS * 4 + 16 + ID_BYTES
+
+
+def scan_is_cheaper(*, rows: int, count: int, effort: int) -> bool:
+    """Whether scanning `rows` allowed ones of `count` beats searching the index for them.
+
+    A search must look at about effort / share rows until `effort` allowed ones turned up.
+    """
+    return rows * rows <= ROWS_PER_EFFORT * effort * count
