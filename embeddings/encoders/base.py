@@ -58,6 +58,13 @@ class EncoderDescription:
         return hashlib.sha256(fields.encode()).hexdigest()[:32]
 
 
+def unit(vectors: Vectors) -> Vectors:
+    """Every row of float32 (n, d) divided by its length, in place; zero rows stay zero."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+    return vectors
+
+
 class Encoder(ABC):
     """Turns texts and pictures into unit vectors of one space. Thread-safe.
 

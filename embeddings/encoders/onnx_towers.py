@@ -1,0 +1,106 @@
+"""The two towers of a prepared model, each loaded on its own first use."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from embeddings.encoders.base import EncoderError, Vectors, unit
+from embeddings.encoders.prepared import IMAGE_TOWER, TEXT_TOWER, TOKENIZER, Prepared
+from embeddings.encoders.tokenization import ClipTokenizer, pad
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+IMAGE_BATCH: Final = 8
+"""Pictures the network sees at once: more is no faster and takes memory."""
+TEXT_BATCH: Final = 32
+"""Texts the network sees at once."""
+
+
+class OnnxTowers:
+    """Sessions and tokenizer of one prepared model. Thread-safe; runs without the GIL.
+
+    `threads` counts those of one tower, by default all the processors this process may use.
+    """
+
+    def __init__(self, prepared: Prepared, device: str, threads: int | None = None) -> None:
+        self.prepared = prepared
+        self._device = device
+        self._threads = threads or os.cpu_count() or 1
+        self._lock = threading.Lock()
+        self._tokenizer: ClipTokenizer | None = None
+        self._text: Any = None
+        self._image: Any = None
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        session, tokenizer = self._text_tower()
+        rows = tokenizer.tokens(texts)
+        # Neighbours in length share a batch, so that one long text does not pad the others.
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        out = np.empty((len(texts), self.prepared.description.dimension), np.float32)
+        for start in range(0, len(order), TEXT_BATCH):
+            chosen = order[start : start + TEXT_BATCH]
+            ids, lengths = pad([rows[index] for index in chosen])
+            mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int32)
+            feeds = {"input_ids": ids, "mask": mask, "end": lengths - 1}
+            out[chosen] = session.run(None, feeds)[0]
+        return unit(out)
+
+    def encode_images(self, images: Sequence[Image]) -> Vectors:
+        session = self._image_tower()
+        out = np.empty((len(images), self.prepared.description.dimension), np.float32)
+        for start in range(0, len(images), IMAGE_BATCH):
+            pixels = self.prepared.preprocessing.pixels(images[start : start + IMAGE_BATCH])
+            out[start : start + IMAGE_BATCH] = session.run(None, {"pixels": pixels})[0]
+        return unit(out)
+
+    def _text_tower(self) -> tuple[Any, ClipTokenizer]:
+        with self._lock:
+            if self._text is None or self._tokenizer is None:
+                self._tokenizer = ClipTokenizer(
+                    (self.prepared.directory / TOKENIZER).read_text(encoding="utf-8"),
+                    context_length=self.prepared.context_length,
+                    eos_token_id=self.prepared.eos_token_id,
+                )
+                self._text = self._session(self.prepared.directory / TEXT_TOWER)
+            return self._text, self._tokenizer
+
+    def _image_tower(self) -> Any:
+        with self._lock:
+            if self._image is None:
+                self._image = self._session(self.prepared.directory / IMAGE_TOWER)
+            return self._image
+
+    def _session(self, path: Path) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        # Threads that spin while they wait would take the processor from the other processes.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A memory plan for every input shape would be kept for ever.
+        options.enable_mem_pattern = False
+        providers = self._providers(onnxruntime.get_available_providers())
+        try:
+            return onnxruntime.InferenceSession(path, options, providers=providers)
+        except Exception as exc:
+            raise EncoderError(
+                f"{path} cannot be loaded ({exc}): delete {path.parent} and start again, the "
+                f"model is then prepared anew."
+            ) from exc
+
+    def _providers(self, available: Sequence[str]) -> list[str]:
+        cuda = "CUDAExecutionProvider" in available
+        if self._device == "cuda" and not cuda:
+            raise EncoderError(
+                "MMSEARCH_DEVICE=cuda, but ONNX Runtime has no CUDA here: install onnxruntime-gpu "
+                "in place of onnxruntime, or set MMSEARCH_DEVICE=cpu."
+            )
+        use_cuda = cuda and self._device in ("auto", "cuda")
+        return (["CUDAExecutionProvider"] if use_cuda else []) + ["CPUExecutionProvider"]
