@@ -50,6 +50,14 @@ def number(name: str, default: float | None, *, low: float, high: float) -> floa
     return parsed
 
 
+def whole_number(name: str, default: int, *, low: int, high: int) -> int:
+    """An integer between `low` and `high`, or `default` where the variable is empty."""
+    value = text(name) or str(default)
+    if not value.isascii() or not value.isdigit() or not low <= int(value) <= high:
+        raise ImproperlyConfigured(f"{name}={value!r} is not a whole number from {low} to {high}.")
+    return int(value)
+
+
 def words(name: str, default: tuple[str, ...]) -> list[str]:
     """A comma-separated list."""
     value = text(name)
@@ -71,13 +79,27 @@ def writable_folder(name: str, default: Path) -> Path:
     return folder
 
 
+def first_line(file: Path) -> str:
+    """The first line of a file, empty where there is none."""
+    try:
+        return file.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except FileNotFoundError:
+        return ""
+
+
 def secret_key(name: str, file: Path) -> str:
     """The variable, or a key generated once into `file` (mode 600)."""
     if value := text(name):
         return value
-    try:
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+    if not file.exists():
+        draft = file.with_name(f".{file.name}-{os.getpid()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
             stream.write(secrets.token_urlsafe(64))
-    except FileExistsError:
-        pass
+        try:
+            os.link(draft, file)  # all or nothing: no other process reads half a key
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
     return file.read_text().strip()

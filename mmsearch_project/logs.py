@@ -1,10 +1,11 @@
-"""JSON log lines, one object a line."""
+"""The format of log lines, in every process."""
 
 from __future__ import annotations
 
 import json
 import logging
 from datetime import UTC, datetime
+from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -23,3 +24,25 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
+
+
+def logging_config(log_format: str) -> dict[str, Any]:
+    """Configuration for `logging.config.dictConfig`; `log_format` is ``text`` or ``json``."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "text": {"format": "%(asctime)s - %(levelname)s - %(message)s"},
+            "json": {"()": "mmsearch_project.logs.JsonFormatter"},
+        },
+        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": log_format}},
+        "root": {"handlers": ["console"], "level": "INFO"},
+        "loggers": {
+            # The request log says it better, and Django would mail it to nobody.
+            "django": {"handlers": [], "level": "INFO", "propagate": True},
+            "django.request": {"level": "ERROR"},
+            "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
+            # Start and stop are the supervisor's to tell.
+            "gunicorn.error": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+        },
+    }

@@ -8,6 +8,7 @@ from typing import Any
 import dj_database_url
 
 from mmsearch_project import environment as env
+from mmsearch_project.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -22,7 +23,12 @@ MMSEARCH_MODEL_DIR = MMSEARCH_DATA_DIR / "models"
 DEBUG = env.flag("MMSEARCH_DEBUG", default=False)
 SECRET_KEY = env.secret_key("MMSEARCH_SECRET_KEY", MMSEARCH_DATA_DIR / "secret_key")
 HOST = env.text("HOST") or "127.0.0.1"
-ALLOWED_HOSTS = env.words("MMSEARCH_ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+PORT = env.whole_number("PORT", 8000, low=1, high=65_535)
+# Loopback is always among them: health probes on the machine itself need no name.
+ALLOWED_HOSTS = [
+    *env.words("MMSEARCH_ALLOWED_HOSTS", ()),
+    *("localhost", "127.0.0.1", "[::1]"),
+]
 MMSEARCH_API_AUTH = env.choice(
     "MMSEARCH_API_AUTH",
     ("open", "required"),
@@ -32,6 +38,7 @@ MMSEARCH_HTTPS = env.flag("MMSEARCH_HTTPS", default=False)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = MMSEARCH_HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if MMSEARCH_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = MMSEARCH_HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # probes come past the proxy
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if MMSEARCH_HTTPS else None
 CSRF_TRUSTED_ORIGINS = env.words("MMSEARCH_TRUSTED_ORIGINS", ())
 X_FRAME_OPTIONS = "DENY"
@@ -62,6 +69,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "mmsearch_project.middleware.RequestLog",
     "django.middleware.security.SecurityMiddleware",
+    "mmsearch_project.middleware.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -122,7 +130,9 @@ Q_CLUSTER: dict[str, Any] = {
 }
 
 # ── encoder and index ───────────────────────────────────────────────────────────────────────────
-MMSEARCH_MODEL = env.text("MMSEARCH_MODEL", "starter")
+# The model last started with is remembered, so that `manage.py` in another terminal agrees.
+MMSEARCH_MODEL_CHOICE = MMSEARCH_DATA_DIR / "model"
+MMSEARCH_MODEL = env.text("MMSEARCH_MODEL") or env.first_line(MMSEARCH_MODEL_CHOICE) or "starter"
 MMSEARCH_DEVICE = env.choice("MMSEARCH_DEVICE", ("auto", "cpu", "cuda"), "auto")
 MMSEARCH_ENCODERS: dict[str, dict[str, Any]] = {
     "default": {
@@ -136,16 +146,15 @@ MMSEARCH_ENCODERS: dict[str, dict[str, Any]] = {
 }
 MMSEARCH_TARGET_RECALL = env.number("MMSEARCH_TARGET_RECALL", 0.99, low=0.5, high=1)
 MMSEARCH_INDEX_MEMORY_MB = env.number("MMSEARCH_INDEX_MEMORY_MB", None, low=1, high=1e7)
-MMSEARCH_VECTOR_STORE = env.choice("MMSEARCH_VECTOR_STORE", ("faiss", "numpy"), "faiss")
+MMSEARCH_VECTOR_STORE = env.choice("MMSEARCH_VECTOR_STORE", ("faiss",), "faiss")
 MMSEARCH_STORES: dict[str, dict[str, Any]] = {
     "faiss": {
-        "BACKEND": "search.stores.faiss_store.FaissStore",
+        "BACKEND": "search.stores.faiss.FaissStore",
         "OPTIONS": {
             "target_recall": MMSEARCH_TARGET_RECALL,
             "memory_mb": MMSEARCH_INDEX_MEMORY_MB,
         },
     },
-    "numpy": {"BACKEND": "search.stores.memory.NumpyStore"},
 }
 MMSEARCH_DEMO = env.flag("MMSEARCH_DEMO", default=True)
 
@@ -182,32 +191,15 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
 
 # ── static files, language, logs ────────────────────────────────────────────────────────────────
 STATIC_URL = "/static/"
-STATIC_ROOT = MMSEARCH_DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "templates" / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
-WHITENOISE_USE_FINDERS = True  # a checkout that never ran collectstatic serves its pages too
+WHITENOISE_USE_FINDERS = True  # straight from the checkout: no collectstatic
 LANGUAGE_CODE = "en-us"
 USE_TZ = True
 TIME_ZONE = "UTC"
 LOGIN_URL = "admin:login"
 MMSEARCH_LOG_FORMAT = env.choice("MMSEARCH_LOG_FORMAT", ("text", "json"), "text")
-LOGGING: dict[str, Any] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "text": {"format": "%(asctime)s - %(levelname)s - %(message)s"},
-        "json": {"()": "mmsearch_project.logs.JsonFormatter"},
-    },
-    "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": MMSEARCH_LOG_FORMAT},
-    },
-    "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {
-        # The request log says it better.
-        "django.request": {"level": "ERROR"},
-        "django-q": {"level": "WARNING"},
-    },
-}
+LOGGING = logging_config(MMSEARCH_LOG_FORMAT)

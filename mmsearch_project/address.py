@@ -1,0 +1,69 @@
+"""The address that the web server listens on."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import socket
+import time
+from typing import Final
+
+PATIENCE: Final = 3.0
+"""Seconds to wait for a port that a server just stopped may still be giving back."""
+
+
+class AddressError(Exception):
+    """The address cannot be listened on; the message names the mend."""
+
+
+def bind(host: str, port: int, *, patience: float = PATIENCE) -> socket.socket:
+    """A socket bound to the address, not yet listening. Raises AddressError."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except socket.gaierror as exc:
+        raise AddressError(f"HOST={host!r} is no address of this machine: {exc.strerror}.") from exc
+    family, kind, protocol, _, address = found[0]
+    deadline = time.monotonic() + patience
+    while True:
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+        except OSError as exc:
+            listener.close()
+            if exc.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                raise _refused(host, port, exc) from exc
+        else:
+            return listener
+        time.sleep(0.1)
+
+
+def listen(listener: socket.socket, host: str, port: int) -> None:
+    """Let connections queue until the server takes them. Raises AddressError."""
+    try:
+        listener.listen(2048)
+    except OSError as exc:
+        raise _refused(host, port, exc) from exc
+
+
+def url(host: str, port: int) -> str:
+    """What to type into a browser on this machine."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return f"http://{host}:{port}/"
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"http://[{address}]:{port}/" if address.version == 6 else f"http://{address}:{port}/"
+
+
+def _refused(host: str, port: int, exc: OSError) -> AddressError:
+    if exc.errno == errno.EADDRINUSE:
+        return AddressError(
+            f"Port {port} on {host} is in use. Choose another: PORT={_another(port)} make run"
+        )
+    return AddressError(f"HOST={host} PORT={port} cannot be listened on: {exc.strerror}.")
+
+
+def _another(port: int) -> int:
+    return port + 1 if port < 65535 else port - 1

@@ -1,0 +1,117 @@
+"""What must be true before the server and the worker start; run as a process of its own.
+
+Loading and converting a model takes memory that the supervisor should not keep.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+
+import django
+from django.conf import settings
+from django.core import checks
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from mmsearch_project import demo
+
+STARTER_NOTICE = """\
+The starter model is in use. It is small and for trying out; for real use start with
+    MMSEARCH_MODEL=openai/clip-vit-base-patch32 make run
+or name the directory of any CLIP model. Items are then embedded anew in the background."""
+
+
+class NotReadyError(Exception):
+    """The application cannot start; the message names the mend."""
+
+
+def prepare() -> None:
+    """Migrate, prepare and open the model, make the first login, plan the demo catalogue.
+
+    Raises NotReadyError.
+    """
+    check_settings()
+    try:
+        migrate()
+        open_model()
+        make_first_login()
+        demo.plan()
+    except DatabaseError as exc:
+        name = settings.DATABASES["default"]["NAME"]
+        raise NotReadyError(f"The database {name} cannot be used: {exc}.") from exc
+
+
+def check_settings() -> None:
+    """Run the system checks; the first error is why we do not start."""
+    for message in checks.run_checks():
+        if message.is_serious():
+            raise NotReadyError(f"{message.msg} {message.hint or ''}".strip())
+
+
+def migrate() -> None:
+    """Bring the database's tables up to date."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        say("Preparing the database …")
+        call_command("migrate", interactive=False, verbosity=0)
+
+
+def open_model() -> None:
+    """Have the model ready on disk, and its space active. Raises NotReadyError."""
+    from embeddings.encoders.base import EncoderError
+    from embeddings.encoders.prepare import ensure_prepared
+    from embeddings.spaces import open_space
+
+    options = settings.MMSEARCH_ENCODERS["default"]["OPTIONS"]
+    try:
+        ensure_prepared(
+            options["model"],
+            options["directory"],
+            precision=options.get("precision", "auto"),
+            progress=say,
+        )
+        opening = open_space()
+    except EncoderError as exc:
+        raise NotReadyError(str(exc)) from exc
+    settings.MMSEARCH_MODEL_CHOICE.write_text(f"{settings.MMSEARCH_MODEL}\n", encoding="utf-8")
+    say(str(opening))
+    if settings.MMSEARCH_MODEL == "starter":
+        say(STARTER_NOTICE)
+
+
+def make_first_login() -> None:
+    """Create `admin` with a random password where no administrator exists; say it once."""
+    from django.contrib.auth.models import User
+
+    if User.objects.filter(is_superuser=True).exists():
+        return
+    password = secrets.token_urlsafe(12)
+    User.objects.create_superuser("admin", password=password)
+    say(
+        f"Administration: /admin/, user admin, password {password}\n"
+        "    Shown this once and stored nowhere; `manage.py changepassword admin` sets another."
+    )
+
+
+def say(line: str) -> None:
+    """Print for the operator, at once."""
+    print(line, flush=True)  # noqa: T201  this is a program's output
+
+
+def main() -> int:
+    """Prepare; one line and exit status 1 where that fails."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
+    django.setup()
+    try:
+        prepare()
+    except NotReadyError as exc:
+        print(f"mmsearch: {exc}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Child processes that never outlive whoever started them."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
+_libc: Final = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+
+def follow_parent(parent: int, signum: signal.Signals) -> None:
+    """Have the kernel send this process `signum` when its parent, process `parent`, dies.
+
+    A Linux feature; elsewhere this does nothing. It holds across exec, not across fork.
+    """
+    if _libc is None:
+        return
+    _libc.prctl(_PR_SET_PDEATHSIG, signum)
+    if os.getppid() != parent:  # it died before we asked
+        os.kill(os.getpid(), signum)
+
+
+@dataclasses.dataclass
+class Child:
+    """A supervised process: its command, and the process while there is one."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    inherited: Sequence[int] = ()
+    """File descriptors that it may use."""
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    """`time.monotonic()` of the last start."""
+    deaths: int = 0
+    """Unexpected ends in a row, each soon after its start."""
+
+    def start(self) -> None:
+        """Start it in a session of its own: the terminal's Ctrl-C reaches the supervisor alone."""
+        parent = os.getpid()
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(
+            self.command,
+            env={**os.environ, **self.environment},
+            pass_fds=self.inherited,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            # The supervisor has one thread, so running Python between fork and exec is safe.
+            preexec_fn=lambda: follow_parent(parent, signal.SIGTERM),  # noqa: PLW1509
+        )
+
+    def status(self) -> int | None:
+        """Exit status, negative where a signal ended it; None while it runs."""
+        return None if self.process is None else self.process.poll()
+
+    def runs(self) -> bool:
+        """True while there is a process."""
+        return self.process is not None and self.process.poll() is None
+
+    def terminate(self) -> None:
+        """Ask it to end after what it has in hand."""
+        if self.process is not None and self.runs():
+            self.process.terminate()
+
+    def kill(self) -> None:
+        """End it and everything that it started, now."""
+        if self.process is not None and self.runs():
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def describe_status(status: int) -> str:
+    """An exit status in words."""
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"

@@ -1,0 +1,90 @@
+"""The worker: one django-q2 cluster whose processes live and die together.
+
+django-q2 replaces a worker process that dies by itself. But its processes share queues whose
+locks a killed process never gives back, so that the replacement may wait for ever; and killed from
+above they linger as orphans. Here a sudden death ends the whole cluster, which starts afresh.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from multiprocessing.process import BaseProcess
+from types import FrameType
+from typing import Final
+
+import django
+from django_q import cluster
+
+from mmsearch_project.processes import follow_parent
+
+NICENESS: Final = 10
+"""Searching goes before embedding."""
+LONGEST_PAUSE: Final = 30.0
+"""Seconds before a new start, at most; the pause doubles with each quick death."""
+QUICK: Final = 60.0
+"""Seconds: a cluster that lived longer starts the pauses anew."""
+
+logger = logging.getLogger(__name__)
+_pid = os.getpid()
+
+
+def _die_with_parent() -> None:
+    """Runs in every forked process of the cluster."""
+    global _pid
+    parent, _pid = _pid, os.getpid()
+    follow_parent(parent, signal.SIGKILL)
+
+
+class Sentinel(cluster.Sentinel):  # type: ignore[misc]  # django_q has no types
+    """Guards the cluster; ends with it where a process dies out of turn."""
+
+    def reincarnate(self, process: BaseProcess) -> None:
+        """Replace a worker that timed out (0) or was recycled (-2); end after any other death."""
+        timer = getattr(process, "timer", None)
+        if timer is not None and int(timer.value) in (0, -2):
+            super().reincarnate(process)
+            return
+        logger.critical("Process %s of the worker died: the worker starts afresh", process.pid)
+        os._exit(1)
+
+
+class Cluster(cluster.Cluster):  # type: ignore[misc]  # django_q has no types
+    """Remembers that it was asked to stop."""
+
+    stopping = False
+
+    def sig_handler(self, signum: int, frame: FrameType | None) -> None:
+        self.stopping = True
+        super().sig_handler(signum, frame)
+
+
+def main() -> int:
+    """Run clusters until asked to stop. Raises RuntimeError where one cannot even start."""
+    os.nice(NICENESS)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
+    django.setup()
+    from catalog.resources import log_resources
+
+    log_resources("start of the worker")
+    os.register_at_fork(after_in_child=_die_with_parent)
+    cluster.Sentinel = Sentinel  # the name that Cluster.start() looks up
+    pause = 1.0
+    while True:
+        started = time.monotonic()
+        current = Cluster()
+        current.start()
+        current.sentinel.join()
+        if current.stopping:
+            return 0
+        pause = 1.0 if time.monotonic() - started > QUICK else min(pause * 2, LONGEST_PAUSE)
+        time.sleep(pause)
+        if current.stopping:
+            return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
