@@ -5,7 +5,17 @@ from __future__ import annotations
 import dataclasses
 import enum
 
-from django.db.models import Case, CharField, Exists, OuterRef, QuerySet, Subquery, Value, When
+from django.db.models import (
+    Case,
+    CharField,
+    Exists,
+    OuterRef,
+    QuerySet,
+    Subquery,
+    TextField,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
 
 from catalog.models import Item
@@ -46,7 +56,7 @@ def with_state(items: QuerySet[Item]) -> QuerySet[Item]:
             default=Value(ItemState.PENDING.value),
             output_field=CharField(),
         ),
-        error=Coalesce(Subquery(failures.values("error")[:1]), Value("")),
+        error=Coalesce(Subquery(failures.values("error")[:1]), Value(""), output_field=TextField()),
     )
 
 
