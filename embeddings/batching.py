@@ -1,0 +1,156 @@
+"""Query texts that arrive together are encoded together, and recent ones not again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.encoders.base import Encoder, EncoderError
+
+Vector = NDArray[np.float32]
+
+MAX_BATCH: Final = 32
+"""Texts encoded at once."""
+REMEMBERED: Final = 1024
+"""Query vectors kept for texts that are asked again."""
+LONGEST_REMEMBERED: Final = 2000
+"""Characters; longer texts are not kept, so that the memory of the kept ones is bounded."""
+
+
+class TextBatcher:
+    """Encodes query texts for many threads through one encoder.
+
+    No thread of its own: a caller that finds the encoder free encodes at once, with whatever else
+    waits at that moment; callers that come meanwhile wait, and when the batch is done one of them
+    takes all of them on. So an idle system adds no wait, and a busy one batches by itself.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._remembered: OrderedDict[str, Vector] = OrderedDict()
+        self._busy = False
+
+    def encode(self, text: str, *, timeout: float | None = None) -> Vector:
+        """The unit vector of `text`, float32 (d,), read-only.
+
+        A caller that has waited `timeout` seconds gives up; a text that nobody waits for any more
+        is not encoded. Raises EncoderError, also on giving up.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            known = self._remembered.get(text)
+            if known is not None:
+                self._remembered.move_to_end(text)
+                return known
+            entry = self._entries.setdefault(text, _Entry(text))
+            entry.callers += 1
+            leads = self._take_lead(entry)
+        while True:
+            if leads:
+                self._encode_waiting(entry)
+            elif not entry.woken.wait(None if deadline is None else deadline - time.monotonic()):
+                self._give_up(entry, timeout)
+            with self._lock:
+                if entry.error is not None:
+                    raise entry.error
+                if entry.vector is not None:
+                    return entry.vector
+                entry.woken.clear()
+                leads = self._take_lead(entry)
+
+    def _take_lead(self, entry: _Entry) -> bool:
+        """Whether the caller is to encode `entry` and what else waits. Needs the lock."""
+        if self._busy:
+            return False
+        self._busy = entry.is_taken = True
+        return True
+
+    def _encode_waiting(self, own: _Entry) -> None:
+        """Encode one batch, `own` first, and wake a waiting caller to go on."""
+        with self._lock:
+            waiting = [entry for entry in self._entries.values() if not entry.is_taken]
+            batch = [own, *waiting[: MAX_BATCH - 1]]
+            for entry in batch:
+                entry.is_taken = True
+        try:
+            self._encode(batch)
+        finally:
+            with self._lock:
+                self._busy = False
+                for entry in batch:
+                    del self._entries[entry.text]
+                    self._remember(entry)
+                    entry.woken.set()
+                self._wake_next()
+
+    def _remember(self, entry: _Entry) -> None:
+        if entry.vector is not None and len(entry.text) <= LONGEST_REMEMBERED:
+            self._remembered[entry.text] = entry.vector
+            if len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+
+    def _encode(self, batch: list[_Entry]) -> None:
+        """Fill in a vector or an error; one text that fails does not fail the others."""
+        try:
+            vectors = self._encoder.encode_texts([entry.text for entry in batch])
+        except Exception as exc:  # noqa: BLE001  every caller gets it
+            if len(batch) == 1:
+                batch[0].error = exc
+                return
+            for entry in batch:
+                self._encode([entry])
+            return
+        except BaseException:
+            for entry in batch:
+                entry.error = EncoderError("Encoding was interrupted: ask again.")
+            raise
+        for entry, vector in zip(batch, vectors, strict=True):
+            copied = vector.copy()
+            copied.flags.writeable = False
+            entry.vector = copied
+
+    def _give_up(self, entry: _Entry, timeout: float | None) -> None:
+        """Raise EncoderError, unless the answer came at the last moment."""
+        with self._lock:
+            if entry.is_answered:
+                return
+            entry.callers -= 1
+            if entry.callers == 0 and not entry.is_taken:
+                del self._entries[entry.text]
+            if not self._busy:
+                # It may have been this caller that was woken to go on.
+                self._wake_next()
+        raise EncoderError(
+            f"The text was not encoded within {timeout} seconds: the machine is overloaded, "
+            f"try again."
+        )
+
+    def _wake_next(self) -> None:
+        """Wake the callers of the text that has waited longest. Needs the lock."""
+        oldest = next(iter(self._entries.values()), None)
+        if oldest is not None:
+            oldest.woken.set()
+
+
+class _Entry:
+    """One text, the callers that wait for it, and what became of it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.callers = 0
+        self.is_taken = False
+        self.woken = threading.Event()
+        """Answered, or told to take the lead."""
+        self.vector: Vector | None = None
+        self.error: Exception | None = None
+
+    @property
+    def is_answered(self) -> bool:
+        return self.vector is not None or self.error is not None

@@ -1,0 +1,212 @@
+"""Query texts of many threads, through real threads and an encoder that can be held."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from django.core.checks import CheckMessage
+from PIL.Image import Image
+
+from embeddings import batching
+from embeddings.batching import TextBatcher
+from embeddings.encoders.base import Encoder, EncoderDescription, EncoderError, Vectors
+
+
+class HeldEncoder(Encoder):
+    """Encodes a text as its length; waits at `gate`, and remembers the batches it got."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.batches: list[list[str]] = []
+
+    def describe(self) -> EncoderDescription:
+        return EncoderDescription(
+            model="held", revision="1", precision="fp32", preprocessing="none", dimension=1
+        )
+
+    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+        self.batches.append(list(texts))
+        self.entered.set()
+        assert self.gate.wait(30)
+        if "bad" in texts:
+            raise EncoderError("bad cannot be encoded")
+        return np.array([[len(text)] for text in texts], np.float32)
+
+    def encode_images(self, images: Sequence[Image]) -> Vectors:
+        raise NotImplementedError
+
+    def check(self) -> list[CheckMessage]:
+        return []
+
+
+@pytest.fixture
+def encoder() -> HeldEncoder:
+    return HeldEncoder()
+
+
+@pytest.fixture
+def batcher(encoder: HeldEncoder) -> TextBatcher:
+    return TextBatcher(encoder)
+
+
+def hold(
+    pool: ThreadPoolExecutor, batcher: TextBatcher, encoder: HeldEncoder
+) -> Future[np.ndarray]:
+    """Start encoding "first" and return once the encoder is in the middle of it."""
+    encoder.gate.clear()
+    future = pool.submit(batcher.encode, "first")
+    assert encoder.entered.wait(30)
+    return future
+
+
+def wait_for_callers(batcher: TextBatcher, count: int) -> None:
+    """Return once `count` callers besides the encoding one are waiting."""
+    pause = threading.Event()
+    while sum(entry.callers for entry in list(batcher._entries.values())) < count + 1:
+        pause.wait(0.001)
+
+
+def test_a_lone_text_is_encoded_at_once(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+    vector = batcher.encode("abc")
+
+    assert vector.dtype == np.float32
+    assert vector.tolist() == [3.0]
+    assert encoder.batches == [["abc"]]
+
+
+def test_texts_that_arrive_meanwhile_are_encoded_together(
+    batcher: TextBatcher, encoder: HeldEncoder
+) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        first = hold(pool, batcher, encoder)
+        others = [pool.submit(batcher.encode, "x" * length) for length in range(1, 7)]
+        wait_for_callers(batcher, 6)
+        encoder.gate.set()
+        answers = [future.result(30).tolist() for future in others]
+
+    assert first.result().tolist() == [5.0]
+    assert answers == [[float(length)] for length in range(1, 7)]
+    assert [len(batch) for batch in encoder.batches] == [1, 6]
+
+
+def test_equal_texts_are_encoded_once(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+    with ThreadPoolExecutor(5) as pool:
+        hold(pool, batcher, encoder)
+        futures = [pool.submit(batcher.encode, text) for text in ("first", "a", "a", "a")]
+        wait_for_callers(batcher, 4)
+        encoder.gate.set()
+        answers = [future.result(30).tolist() for future in futures]
+
+    assert answers == [[5.0], [1.0], [1.0], [1.0]]
+    assert encoder.batches == [["first"], ["a"]]
+
+
+def test_a_batch_is_bounded(
+    batcher: TextBatcher, encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "MAX_BATCH", 2)
+    with ThreadPoolExecutor(6) as pool:
+        hold(pool, batcher, encoder)
+        futures = [pool.submit(batcher.encode, "x" * length) for length in range(1, 6)]
+        wait_for_callers(batcher, 5)
+        encoder.gate.set()
+        answers = [future.result(30).tolist() for future in futures]
+
+    assert answers == [[float(length)] for length in range(1, 6)]
+    assert [len(batch) for batch in encoder.batches] == [1, 2, 2, 1]
+
+
+def test_a_recent_text_is_not_encoded_again(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+    assert batcher.encode("abc") is batcher.encode("abc")
+    assert encoder.batches == [["abc"]]
+
+
+def test_a_remembered_vector_cannot_be_changed(batcher: TextBatcher) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        batcher.encode("abc")[0] = 0
+
+
+def test_the_least_recent_text_is_forgotten_first(
+    batcher: TextBatcher, encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batching, "REMEMBERED", 2)
+    for text in ("a", "b", "a", "c", "a", "b"):
+        batcher.encode(text)
+
+    assert encoder.batches == [["a"], ["b"], ["c"], ["b"]]
+
+
+def test_a_very_long_text_is_not_remembered(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+    text = "x" * (batching.LONGEST_REMEMBERED + 1)
+    batcher.encode(text)
+    batcher.encode(text)
+
+    assert encoder.batches == [[text], [text]]
+
+
+def test_a_text_that_fails_fails_alone_and_for_every_caller(
+    batcher: TextBatcher, encoder: HeldEncoder
+) -> None:
+    with ThreadPoolExecutor(5) as pool:
+        hold(pool, batcher, encoder)
+        bad = [pool.submit(batcher.encode, "bad") for _ in range(2)]
+        good = pool.submit(batcher.encode, "good")
+        wait_for_callers(batcher, 3)
+        encoder.gate.set()
+        errors = [str(future.exception(30)) for future in bad]
+
+    assert errors == ["bad cannot be encoded"] * 2
+    assert good.result().tolist() == [4.0]
+
+
+def test_a_failed_text_is_tried_again_next_time(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+    for _ in range(2):
+        with pytest.raises(EncoderError, match=r"^bad cannot be encoded$"):
+            batcher.encode("bad")
+
+    assert encoder.batches == [["bad"], ["bad"]]
+
+
+def test_a_text_that_nobody_waits_for_is_not_encoded(
+    batcher: TextBatcher, encoder: HeldEncoder
+) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        hold(pool, batcher, encoder)
+        waiting = pool.submit(batcher.encode, "waiting")
+        with pytest.raises(EncoderError, match=r"^The text was not encoded within 0\.01 seconds"):
+            batcher.encode("abandoned", timeout=0.01)
+        wait_for_callers(batcher, 1)
+        encoder.gate.set()
+        waiting.result(30)
+
+    assert encoder.batches == [["first"], ["waiting"]]
+
+
+def test_a_text_that_somebody_else_waits_for_is_still_encoded(
+    batcher: TextBatcher, encoder: HeldEncoder
+) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        hold(pool, batcher, encoder)
+        waiting = pool.submit(batcher.encode, "shared")
+        wait_for_callers(batcher, 1)
+        with pytest.raises(EncoderError, match="overloaded"):
+            batcher.encode("shared", timeout=0.01)
+        encoder.gate.set()
+
+    assert waiting.result().tolist() == [6.0]
+    assert encoder.batches == [["first"], ["shared"]]
+
+
+def test_many_threads_all_get_their_own_answer(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+    texts = ["x" * (index % 50 + 1) for index in range(2000)]
+    with ThreadPoolExecutor(32) as pool:
+        answers = [vector.tolist() for vector in pool.map(batcher.encode, texts)]
+
+    assert answers == [[float(len(text))] for text in texts]
+    assert sum(len(batch) for batch in encoder.batches) == 50
