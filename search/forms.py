@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
 
-from catalog.ingest import ItemRecord, UploadedImage
+from catalog.ingest import ItemRecord, UploadedImage, split_tags
 
 PICTURE_TYPES = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,image/avif"
 
@@ -30,9 +30,8 @@ class PictureQueryForm(forms.Form):
     )
 
     @property
-    def file(self) -> UploadedFile:
-        file: UploadedFile = self.cleaned_data["picture_file"]
-        return file
+    def picture(self) -> UploadedImage:
+        return _uploaded(self.cleaned_data["picture_file"])
 
 
 class UploadForm(forms.Form):
@@ -51,9 +50,7 @@ class UploadForm(forms.Form):
     )
     title = forms.CharField(required=False)
     tags = forms.CharField(required=False, help_text="Separated by commas.")
-    category = forms.CharField(
-        required=False, widget=forms.TextInput(attrs={"list": "categories"})
-    )
+    category = forms.CharField(required=False, widget=forms.TextInput(attrs={"list": "categories"}))
     item_id = forms.CharField(
         label="Item id",
         required=False,
@@ -69,18 +66,19 @@ class UploadForm(forms.Form):
     def record(self) -> ItemRecord:
         """What was filled in; what was left empty stays as the item has it."""
         given = self.cleaned_data
-        file: UploadedFile | None = given["image"]
-        tags = tuple(filter(None, (tag.strip() for tag in given["tags"].split(","))))
         return ItemRecord(
             item_id=given["item_id"] or None,
             title=given["title"] or None,
             caption=given["caption"] or None,
-            tags=tags or None,
+            tags=split_tags(given["tags"]) or None,
             category=given["category"] or None,
-            image=UploadedImage(data=file, filename=file.name or "") if file else None,
-            line=None,
+            image=_uploaded(given["image"]) if given["image"] is not None else None,
         )
 
     def refuse(self, field: str, reason: str) -> None:
         """Show why the item was refused, beside the field at fault."""
         self.add_error(field if field in self.fields else None, reason)
+
+
+def _uploaded(file: UploadedFile[Any]) -> UploadedImage:
+    return UploadedImage(data=cast("BinaryIO", file), filename=file.name or "")

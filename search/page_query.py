@@ -10,7 +10,7 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from search import query_pictures
-from search.queries import QueryError, SearchQuery
+from search.queries import ANY, QueryError, SearchQuery
 
 PAGE_SIZE: Final = 24
 
@@ -24,22 +24,25 @@ class PageQuery:
     """Token of a kept query picture."""
     like: str = ""
     """Item id whose neighbours are wanted."""
-    modality: str = "any"
+    modality: str = ANY
     category: str = ""
     tags: tuple[str, ...] = ()
     offset: int = 0
 
     @classmethod
     def from_address(cls, params: QueryDict) -> PageQuery:
-        """Read the parameters. Raises QueryError for an offset that is no count."""
+        """Read the parameters. Raises QueryError for what no query can hold."""
+        for field, values in params.lists():
+            if any("\x00" in value for value in values):
+                raise QueryError(field, "Null characters are not allowed.")
         offset = params.get("offset", "")
         if offset and not (offset.isascii() and offset.isdigit() and len(offset) < 10):
-            raise QueryError("offset", f"offset must be a whole number from 0, not {offset!r}.")
+            raise QueryError("offset", f"{offset!r} is not a whole number from 0.")
         return cls(
             text=params.get("q", "").strip(),
             picture=params.get("picture", ""),
             like=params.get("like", ""),
-            modality=params.get("modality") or "any",
+            modality=params.get("modality") or ANY,
             category=params.get("category", ""),
             tags=tuple(dict.fromkeys(filter(None, params.getlist("tag")))),
             offset=int(offset or 0),
@@ -62,9 +65,10 @@ class PageQuery:
             like=self.like,
             top_n=PAGE_SIZE,
             offset=self.offset,
-            modality=self.modality,  # type: ignore[arg-type]  # checked by the constructor
+            modality=self.modality,
             category=self.category,
             tags=self.tags,
+            facets=True,
         )
 
     def address(self, **changes: Any) -> str:
@@ -74,7 +78,7 @@ class PageQuery:
             ("q", query.text),
             ("picture", query.picture),
             ("like", query.like),
-            ("modality", "" if query.modality == "any" else query.modality),
+            ("modality", "" if query.modality == ANY else query.modality),
             ("category", query.category),
             *(("tag", tag) for tag in query.tags),
             ("offset", str(query.offset or "")),

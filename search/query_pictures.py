@@ -18,7 +18,7 @@ KEPT: Final = 24 * 3600
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
-class PictureGone(LookupError):
+class PictureGone(LookupError):  # noqa: N818  a fact about the picture
     """The picture of a search is no longer kept, or never was; the message names the mend."""
 
 

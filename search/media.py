@@ -1,0 +1,74 @@
+"""Serving pictures: from the catalogue's folders alone, as pictures or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from django.conf import settings
+from django.core.exceptions import SuspiciousFileOperation
+from django.http import FileResponse, Http404, HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import get_conditional_response
+from django.utils.http import http_date, quote_etag
+
+from catalog.storage import LINK_PREFIX, CatalogStorage
+
+PICTURE_TYPES: Final = {
+    ".avif": "image/avif",
+    ".bmp": "image/bmp",
+    ".gif": "image/gif",
+    ".jfif": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".tif": "image/tiff",
+    ".tiff": "image/tiff",
+    ".webp": "image/webp",
+}
+"""Types that a browser may show. SVG is not among them: it can carry scripts."""
+IMMUTABLE: Final = 31_536_000
+"""Seconds (a year): the names of our own files hold a digest of their content."""
+LINKED: Final = 300
+"""Seconds: linked files belong to someone else, who may change them."""
+
+
+def media_response(request: HttpRequest, name: str) -> HttpResponseBase:
+    """The stored file `name`, or 304 where the browser has it. Raises Http404.
+
+    Of a linked folder only pictures are served, whatever else lies in it.
+    """
+    linked = name.startswith(f"{LINK_PREFIX}/")
+    content_type = PICTURE_TYPES.get(Path(name).suffix.lower(), "")
+    if linked and not content_type:
+        raise Http404(f"{name!r} is no picture.")
+    try:
+        path = Path(CatalogStorage().path(name))
+        stream = path.open("rb")
+    except (SuspiciousFileOperation, OSError, ValueError) as exc:
+        raise Http404(f"There is no picture {name!r}.") from exc
+    stat = path.stat()
+    etag = quote_etag(f"{stat.st_mtime_ns:x}-{stat.st_size:x}")
+    unmodified = get_conditional_response(request, etag=etag, last_modified=int(stat.st_mtime))
+    if unmodified is not None:
+        stream.close()
+        response: HttpResponseBase = unmodified
+    else:
+        response = FileResponse(
+            stream,
+            content_type=content_type or "application/octet-stream",
+            as_attachment=not content_type,
+            filename=path.name,
+        )
+    _set_headers(response, etag=etag, modified=stat.st_mtime, linked=linked)
+    return response
+
+
+def _set_headers(response: HttpResponseBase, *, etag: str, modified: float, linked: bool) -> None:
+    audience = "public" if settings.MMSEARCH_API_AUTH == "open" else "private"
+    lifetime = f"max-age={LINKED}" if linked else f"max-age={IMMUTABLE}, immutable"
+    response["Cache-Control"] = f"{audience}, {lifetime}"
+    response["ETag"] = etag
+    response["Last-Modified"] = http_date(modified)
+    response["X-Content-Type-Options"] = "nosniff"
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
