@@ -12,8 +12,11 @@ from django.urls import reverse
 
 from catalog.storage import CatalogStorage, image_upload_path, preview_upload_path
 
-ITEM_ID_PATTERN = r"[^\x00-\x1f\x7f/\\?#%\s](?:[^\x00-\x1f\x7f/\\?#%]*[^\x00-\x1f\x7f/\\?#%\s])?"
-"""An item id stands in URLs and file names: no control characters, slashes, `?`, `#` or `%`."""
+ITEM_ID_PATTERN = (
+    r"(?!\.{1,2}\Z)[^\x00-\x1f\x7f/\\?#%\s](?:[^\x00-\x1f\x7f/\\?#%]*[^\x00-\x1f\x7f/\\?#%\s])?"
+)
+"""An item id stands in URLs and file names: no control characters, slashes, `?`, `#` or
+`%`, and neither `.` nor `..`."""
 
 
 class Tag(models.Model):

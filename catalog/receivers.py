@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models.signals import post_delete
+from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
-from catalog.models import Item
-from catalog.storage import CatalogStorage
+from catalog.models import Item, LinkedFolder
+from catalog.storage import CatalogStorage, forget_linked_folders
 
 
 @receiver(post_delete, sender=Item, dispatch_uid="catalog.delete_files")
@@ -18,4 +18,10 @@ def delete_files(instance: Item, **_: Any) -> None:
     """Delete an item's own files once its deletion is committed."""
     storage = CatalogStorage()
     for name in filter(None, (instance.image.name, instance.preview.name)):
-        transaction.on_commit(partial(storage.delete, name))
+        transaction.on_commit(partial(storage.delete, name), robust=True)
+
+
+@receiver([post_save, post_delete], sender=LinkedFolder, dispatch_uid="catalog.linked_folders")
+def linked_folders_changed(**_: Any) -> None:
+    forget_linked_folders()
+    transaction.on_commit(forget_linked_folders)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import FileSystemStorage
@@ -15,12 +16,37 @@ if TYPE_CHECKING:
     from catalog.models import Item
 
 LINK_PREFIX = "linked"
+LINKS_TRUSTED_FOR: Final = 5.0
+"""Seconds until a linked folder that another process withdrew is served no longer."""
 _LINKED = re.compile(rf"{LINK_PREFIX}/(\d+)/(.+)", re.DOTALL)
 
 
 def linked_name(folder_id: int, relative: str) -> str:
     """Storage name of a picture that stays in the linked folder with this primary key."""
     return f"{LINK_PREFIX}/{folder_id}/{relative}"
+
+
+_folders: dict[int, tuple[str, float]] = {}
+
+
+def forget_linked_folders() -> None:
+    """Read the linked folders from the database again when next asked."""
+    _folders.clear()
+
+
+def _linked_folder(pk: int) -> str | None:
+    """A linked folder's path, at most LINKS_TRUSTED_FOR seconds old: each picture asks for it."""
+    from catalog.models import LinkedFolder  # the app registry is not ready at import
+
+    path, read_at = _folders.get(pk, ("", 0.0))
+    if path and time.monotonic() - read_at < LINKS_TRUSTED_FOR:
+        return path
+    folder = LinkedFolder.objects.filter(pk=pk).first()
+    if folder is None:
+        _folders.pop(pk, None)
+        return None
+    _folders[pk] = (folder.path, time.monotonic())
+    return folder.path
 
 
 def _shard(item: Item) -> str:
@@ -52,12 +78,10 @@ class CatalogStorage(FileSystemStorage):
         match = _LINKED.fullmatch(str(name).replace("\\", "/"))
         if match is None:
             return super().path(name)
-        from catalog.models import LinkedFolder  # the app registry is not ready at import
-
-        folder = LinkedFolder.objects.filter(pk=int(match[1])).first()
+        folder = _linked_folder(int(match[1]))
         if folder is None:
             raise SuspiciousFileOperation(f"{name!r} names a linked folder that is not allowed.")
-        root = Path(folder.path).resolve()
+        root = Path(folder).resolve()
         target = (root / match[2]).resolve()
         if not target.is_relative_to(root):
             raise SuspiciousFileOperation(f"{name!r} leads out of the linked folder.")

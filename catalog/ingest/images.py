@@ -1,0 +1,230 @@
+"""The door for pictures: check, decode once, make the preview that pages and encoder read.
+
+Format and size are read from the content before anything is decoded. Whatever a hostile or broken
+file makes the decoder do ends as an ImageRefused with a reason for people.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import BinaryIO, Final
+
+from django.conf import settings
+from django.core.exceptions import SuspiciousFileOperation
+from PIL import Image, UnidentifiedImageError
+
+from catalog.ingest import formats, pixels
+from catalog.models import Item
+
+logger = logging.getLogger(__name__)
+
+# Pillow would warn from a third of its own limit on; _open checks every header against ours.
+Image.MAX_IMAGE_PIXELS = None
+
+OWN_PREVIEW_SIDE: Final = 512
+"""Pixels of the short side up to which a plain picture needs no second file."""
+OWN_PREVIEW_PIXELS: Final = 512 * 1024
+PREVIEW_QUALITY: Final = 92
+LARGE_PIXELS: Final = 24_000_000
+"""Pictures beyond this are decoded one at a time: a 100-megapixel one takes about a gigabyte."""
+MAX_SCAN_PIXELS: Final = 10_000_000_000
+"""A progressive JPEG is decoded once per scan: a small file may name thousands of scans."""
+MAX_PROFILE_BYTES: Final = 8192
+
+_BROWSER_FORMATS: Final = frozenset({"JPEG", "PNG", "WEBP"})
+_large = threading.Semaphore(1)
+
+
+class ImageRefused(ValueError):  # noqa: N818  the door's word, not a fault of ours
+    """The file is no picture that we can use; the message says why."""
+
+
+class ImageTooLarge(ImageRefused):
+    """The file has more bytes than `MMSEARCH_MAX_UPLOAD_BYTES`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckedImage:
+    """What the door found out about a picture; width and height are upright."""
+
+    format: str
+    width: int
+    height: int
+    sha256: str
+    preview: bytes | None
+    """An upright RGB JPEG, or None where the file serves as it is."""
+
+    @property
+    def suffix(self) -> str:
+        """The suffix to store the file under."""
+        return formats.SUFFIXES[self.format][0]
+
+
+def read_bytes(source: BinaryIO | bytes | Path) -> bytes:
+    """All bytes of a picture file. Raises ImageTooLarge, or ImageRefused where it is empty."""
+    limit = settings.MMSEARCH_MAX_UPLOAD_BYTES
+    if isinstance(source, Path):
+        with source.open("rb") as stream:
+            data = stream.read(limit + 1)
+    else:
+        if not isinstance(source, bytes):
+            source.seek(0)
+        data = source if isinstance(source, bytes) else source.read(limit + 1)
+    if len(data) > limit:
+        raise ImageTooLarge(
+            f"The file is larger than {limit / 2**20:g} MiB, the limit. Send a smaller picture."
+        )
+    if not data:
+        raise ImageRefused("The file is empty (0 bytes).")
+    return data
+
+
+def check_image(data: bytes, *, filename: str = "") -> CheckedImage:
+    """Check a picture by decoding it, once. Raises ImageRefused.
+
+    A JPEG is decoded at reduced size where it is large, which still reads every byte of it.
+    """
+    with _opened(data, filename) as image:
+        image_format = _format(image)
+        profile = image.info.get("icc_profile") if image.mode == "RGB" else None
+        serves = _serves_as_it_is(image)
+        width, height = _load(image, halve=serves)
+        turned = pixels.orientation(image)
+        if turned >= 5:
+            width, height = height, width
+        preview = None
+        if not serves or turned != 1:
+            if serves:  # turned, so decoded at half size in vain: rare
+                with _opened(data, filename) as again:
+                    _load(again)
+                    preview = _encode(pixels.to_preview(again, turned), profile)
+            else:
+                preview = _encode(pixels.to_preview(image, turned), profile)
+    return CheckedImage(
+        format=image_format,
+        width=width,
+        height=height,
+        sha256=hashlib.sha256(data).hexdigest(),
+        preview=preview,
+    )
+
+
+def decode_query_image(source: BinaryIO | bytes, *, filename: str = "") -> Image.Image:
+    """An upright RGB picture to search by: as large as a preview. Raises ImageRefused."""
+    return _decode(read_bytes(source), filename)
+
+
+def open_preview(item: Item) -> Image.Image:
+    """An item's upright RGB picture, as pages show and the encoder reads it.
+
+    Raises ImageRefused where the item has none, or its file is gone or broken.
+    """
+    file = item.preview_file
+    if file is None:
+        raise ImageRefused(f"Item {item.item_id!r} has no picture.")
+    try:
+        data = read_bytes(Path(file.path))
+    except FileNotFoundError as exc:
+        raise ImageRefused(f"The file {file.name!r} is gone. Ingest the item again.") from exc
+    except (OSError, SuspiciousFileOperation) as exc:
+        raise ImageRefused(f"The file {file.name!r} cannot be read: {exc}") from exc
+    return _decode(data, "")
+
+
+def _decode(data: bytes, filename: str) -> Image.Image:
+    with _opened(data, filename) as image:
+        _load(image)
+        return pixels.to_preview(image, pixels.orientation(image))
+
+
+@contextlib.contextmanager
+def _opened(data: bytes, filename: str) -> Iterator[Image.Image]:
+    """Open and check a picture's header; whatever goes wrong inside becomes ImageRefused."""
+    try:
+        with Image.open(io.BytesIO(data), formats=tuple(formats.SUFFIXES)) as image:
+            _check_header(image, data, filename)
+            large = image.width * image.height > LARGE_PIXELS
+            with _large if large else contextlib.nullcontext():
+                yield image
+    except ImageRefused:
+        raise
+    except UnidentifiedImageError as exc:
+        raise ImageRefused(
+            f"{_named(filename)} is {formats.describe(data)}."
+            f" A picture has to be {formats.SUPPORTED}."
+        ) from exc
+    except MemoryError as exc:
+        raise ImageRefused(f"{_named(filename)} needs more memory than there is.") from exc
+    except Exception as exc:  # a decoder fed hostile bytes may raise anything
+        logger.debug("A decoder refused a picture", exc_info=True)
+        raise ImageRefused(f"{_named(filename)} is damaged or cut short: {exc}.") from exc
+
+
+def _check_header(image: Image.Image, data: bytes, filename: str) -> None:
+    image_format, claimed = _format(image), formats.claimed_format(filename)
+    if claimed is not None and claimed != image_format:
+        raise ImageRefused(
+            f"{_named(filename)} holds {image_format}, but its name says {claimed}. Rename it to"
+            f" end in {formats.SUFFIXES[image_format][0]}."
+        )
+    width, height = image.size
+    limit = settings.MMSEARCH_MAX_IMAGE_PIXELS
+    if width < 1 or height < 1:
+        raise ImageRefused(f"{_named(filename)} has no pixels ({width}×{height}).")
+    if width * height > limit:
+        raise ImageRefused(
+            f"{_named(filename)} has {width}×{height} pixels; the limit is {limit / 1e6:g} million."
+        )
+    if image.info.get("progressive"):
+        scans = data.count(b"\xff\xda")
+        if scans * width * height > MAX_SCAN_PIXELS:
+            raise ImageRefused(f"{_named(filename)} would be decoded {scans} times over.")
+
+
+def _load(image: Image.Image, *, halve: bool = False) -> tuple[int, int]:
+    """Decode, a JPEG at the smallest size that fills a preview. Returns the size as displayed."""
+    size = image.size
+    if _format(image) == "JPEG":
+        side = (pixels.PREVIEW_SIDE, pixels.PREVIEW_SIDE)
+        image.draft("RGB", ((size[0] + 1) // 2, (size[1] + 1) // 2) if halve else side)
+        image.load()
+        return size
+    image.load()
+    return image.size  # a TIFF turns itself upright while loading
+
+
+def _serves_as_it_is(image: Image.Image) -> bool:
+    """Whether browsers and encoder can read the file itself, its orientation aside."""
+    width, height = image.size
+    return (
+        _format(image) in _BROWSER_FORMATS
+        and image.mode in {"RGB", "L"}
+        and min(width, height) <= OWN_PREVIEW_SIDE
+        and width * height <= OWN_PREVIEW_PIXELS
+        and max(width, height) <= pixels.MAX_ASPECT * min(width, height)
+        and not image.has_transparency_data
+        and (image.format in {"JPEG", "MPO"} or not getattr(image, "is_animated", False))
+    )
+
+
+def _encode(picture: Image.Image, profile: bytes | None) -> bytes:
+    buffer = io.BytesIO()
+    keep = profile if profile and len(profile) <= MAX_PROFILE_BYTES else None
+    picture.save(buffer, "JPEG", quality=PREVIEW_QUALITY, icc_profile=keep)
+    return buffer.getvalue()
+
+
+def _format(image: Image.Image) -> str:
+    """Pillow's format name; a phone's JPEG with a second picture behind the first is a JPEG."""
+    return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def _named(filename: str) -> str:
+    return repr(PurePath(filename).name) if filename else "The file"

@@ -1,0 +1,80 @@
+"""One row of a data set, whatever it was written in, as a record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from catalog.ingest.records import (
+    ImageInput,
+    InvalidField,
+    ItemRecord,
+    Outcome,
+    content_id,
+    rejected,
+    split_tags,
+)
+
+_KINDS: Final = {bool: "true or false", list: "a list", dict: "an object"}
+
+
+def to_record(
+    row: Mapping[str, object],
+    *,
+    line: int,
+    image: Callable[[Mapping[str, object]], tuple[ImageInput | None, str]],
+) -> ItemRecord | Outcome:
+    """The row as a record, or as a rejected outcome that names the field.
+
+    `image` finds the row's picture and what identifies it. A row without id gets one made from its
+    picture, caption and title, so that the same row is the same item on the next run.
+    """
+    item_id: str | None = None
+    try:
+        item_id = _item_id(row)
+        title = text(row, "title")
+        caption = text(row, "caption")
+        picture, identity = image(row)
+        return ItemRecord(
+            item_id=item_id or content_id(identity, caption or "", title or ""),
+            title=title,
+            caption=caption,
+            tags=_tags(row.get("tags")),
+            category=text(row, "category"),
+            image=picture,
+            line=line,
+        )
+    except InvalidField as exc:
+        return rejected(exc.reason, line=line, item_id=item_id or "", field=exc.field)
+
+
+def text(row: Mapping[str, object], key: str, field: str | None = None) -> str | None:
+    """A text of the row; a blank one counts as not given. Raises InvalidField for other types."""
+    value = row.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise InvalidField(field or key, f"{key} has to be a text, not {_kind(value)}.")
+    return value if value.strip() else None
+
+
+def _item_id(row: Mapping[str, object]) -> str | None:
+    key = "item_id" if "item_id" in row else "id"
+    value = row.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return text(row, key, "item_id")
+
+
+def _tags(value: object) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return split_tags(value) or None
+    if isinstance(value, list) and all(isinstance(tag, str) for tag in value):
+        return tuple(tag for tag in value if tag.strip()) or None
+    raise InvalidField("tags", "tags has to be a list of texts, or one text with commas.")
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "a number")

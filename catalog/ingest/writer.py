@@ -1,0 +1,239 @@
+"""Prepared records into rows: one short transaction a batch, with a fixed number of queries."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from catalog.ingest.pictures import Picture
+from catalog.ingest.records import ItemRecord, Outcome, OutcomeKind, rejected
+from catalog.models import Item, LinkedFolder, Tag
+from catalog.signals import items_saved
+from catalog.storage import CatalogStorage, linked_name
+
+logger = logging.getLogger(__name__)
+
+_TEXT_FIELDS: Final = ("title", "caption", "category")
+_PICTURE_FIELDS: Final = (
+    "image",
+    "preview",
+    "image_hash",
+    "original_filename",
+    "width",
+    "height",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A clean record and its picture, ready to be written."""
+
+    record: ItemRecord
+    picture: Picture | None = None
+
+    @property
+    def item_id(self) -> str:
+        return self.record.item_id or ""
+
+
+@dataclasses.dataclass
+class _Change:
+    """What writing one record means, given the item as it is."""
+
+    item: Item
+    new: bool
+    fields: set[str]
+    """Changed columns; `tags` stands for the tags."""
+    reembed: bool
+    replaced: list[str]
+    """Storage names of the files that go."""
+
+    def outcome(self, record: ItemRecord) -> Outcome:
+        if self.new:
+            kind = OutcomeKind.NEW
+        else:
+            kind = OutcomeKind.UPDATED if self.fields else OutcomeKind.UNCHANGED
+        return Outcome(kind=kind, item_id=self.item.item_id, pk=self.item.pk, line=record.line)
+
+
+class PictureChanged(Exception):  # noqa: N818  not an error: prepare again
+    """The item no longer has the picture that was left undecoded because it had it."""
+
+
+def write(batch: Sequence[Prepared], *, dry_run: bool = False) -> list[Outcome]:
+    """Write records with distinct ids, all or none; returns their outcomes in order.
+
+    Raises PictureChanged where a record has to be prepared again, and whatever the database
+    raises. Nothing is written, nor locked, where nothing differs.
+    """
+    changes = _plan(batch, _existing(batch), _linked_folders(batch, create=False))
+    if not dry_run and any(_writes(change) for change in changes):
+        with transaction.atomic():
+            existing = _existing(batch, lock=True)
+            changes = _plan(batch, existing, _linked_folders(batch, create=True))
+            outcomes = _outcomes(batch, changes)
+            _apply(batch, changes)
+            return [
+                dataclasses.replace(outcome, pk=change.item.pk)
+                if isinstance(change, _Change)
+                else outcome
+                for outcome, change in zip(outcomes, changes, strict=True)
+            ]
+    return _outcomes(batch, changes)
+
+
+def discard_unnamed(batch: Sequence[Prepared]) -> None:
+    """Delete the stored files of records whose transaction failed: those that no row names."""
+    pictures = [p.picture for p in batch if p.picture is not None and not p.picture.kept]
+    try:
+        items = Item.objects.filter(image_hash__in=[p.image_hash for p in pictures]).order_by()
+        named = {name for names in items.values_list("image", "preview") for name in names if name}
+    except DatabaseError:
+        logger.warning("The database fails: %d pictures may stay without a row", len(pictures))
+        return
+    for picture in pictures:
+        if not named & {picture.image, picture.preview}:
+            picture.discard()
+
+
+def _outcomes(batch: Sequence[Prepared], changes: Sequence[_Change | Outcome]) -> list[Outcome]:
+    return [
+        change.outcome(prepared.record) if isinstance(change, _Change) else change
+        for prepared, change in zip(batch, changes, strict=True)
+    ]
+
+
+def _writes(change: _Change | Outcome) -> bool:
+    return isinstance(change, _Change) and bool(change.fields)
+
+
+def _existing(batch: Sequence[Prepared], *, lock: bool = False) -> dict[str, Item]:
+    items = Item.objects.filter(item_id__in=[prepared.item_id for prepared in batch])
+    if lock:
+        items = items.select_for_update()
+    return {item.item_id: item for item in items.order_by().prefetch_related("tags")}
+
+
+def _linked_folders(batch: Sequence[Prepared], *, create: bool) -> dict[str, int]:
+    """Primary keys of the batch's linked folders by path."""
+    roots = {str(p.picture.linked_root) for p in batch if p.picture and p.picture.linked_root}
+    if not roots:
+        return {}
+    if create:
+        LinkedFolder.objects.bulk_create(
+            [LinkedFolder(path=root) for root in sorted(roots)], ignore_conflicts=True
+        )
+    return dict(LinkedFolder.objects.filter(path__in=roots).values_list("path", "pk"))
+
+
+def _plan(
+    batch: Sequence[Prepared], existing: dict[str, Item], folders: dict[str, int]
+) -> list[_Change | Outcome]:
+    plan: list[_Change | Outcome] = []
+    for prepared in batch:
+        record = prepared.record
+        item = existing.get(prepared.item_id)
+        change = _change(prepared, item, folders)
+        if change.item.caption or change.item.image:
+            plan.append(change)
+        else:
+            plan.append(
+                rejected(
+                    "An item needs a caption or an image; this one would have neither.",
+                    line=record.line,
+                    item_id=prepared.item_id,
+                    field="caption",
+                )
+            )
+    return plan
+
+
+def _change(prepared: Prepared, existing: Item | None, folders: dict[str, int]) -> _Change:
+    record, picture = prepared.record, prepared.picture
+    item = existing or Item(item_id=prepared.item_id)
+    before = item.content_hash
+    fields = {"item_id"} if existing is None else set()
+    for field in _TEXT_FIELDS:
+        value = getattr(record, field)
+        if value is not None and value != getattr(item, field):
+            setattr(item, field, value)
+            fields.add(field)
+    replaced: list[str] = []
+    if picture is not None:
+        if picture.kept and item.image_hash != picture.image_hash:
+            raise PictureChanged(prepared.item_id)
+        if not picture.kept:
+            replaced = [name for name in (item.image.name, item.preview.name) if name]
+            _set_picture(item, picture, folders)
+            fields.update(_PICTURE_FIELDS)
+        elif item.original_filename != picture.original_filename:
+            item.original_filename = picture.original_filename
+            fields.add("original_filename")
+    item.content_hash = item.compute_content_hash()
+    if item.content_hash != before:
+        fields.add("content_hash")
+    names = set() if existing is None else {tag.name for tag in item.tags.all()}
+    if record.tags is not None and set(record.tags) != names:
+        fields.add("tags")
+    return _Change(item, existing is None, fields, item.content_hash != before, replaced)
+
+
+def _set_picture(item: Item, picture: Picture, folders: dict[str, int]) -> None:
+    name = picture.image
+    if picture.linked_root is not None:
+        name = linked_name(folders.get(str(picture.linked_root), 0), name)
+    item.image = name
+    item.preview = picture.preview
+    item.image_hash = picture.image_hash
+    item.original_filename = picture.original_filename
+    item.width, item.height = picture.width, picture.height
+
+
+def _apply(batch: Sequence[Prepared], changes: Sequence[_Change | Outcome]) -> None:
+    writes = [
+        (prepared.record, change)
+        for prepared, change in zip(batch, changes, strict=True)
+        if isinstance(change, _Change) and change.fields
+    ]
+    Item.objects.bulk_create(change.item for _, change in writes if change.new)
+    changed = [change for _, change in writes if not change.new]
+    if changed:
+        now = timezone.now()
+        for change in changed:
+            change.item.updated_at = now
+        columns = set().union(*(change.fields for change in changed)) - {"tags"}
+        Item.objects.bulk_update(
+            [change.item for change in changed], [*sorted(columns), "updated_at"]
+        )
+    _write_tags(
+        {change.item: record.tags or () for record, change in writes if "tags" in change.fields}
+    )
+    reembed = [change.item.pk for _, change in writes if change.reembed]
+    if reembed:
+        items_saved.send(Item, item_ids=reembed)
+    for name in (name for _, change in writes for name in change.replaced):
+        transaction.on_commit(partial(CatalogStorage().delete, name), robust=True)
+
+
+def _write_tags(wanted: dict[Item, tuple[str, ...]]) -> None:
+    if not wanted:
+        return
+    names = {name for tags in wanted.values() for name in tags}
+    known = dict(Tag.objects.filter(name__in=names).order_by().values_list("name", "pk"))
+    if missing := sorted(names - known.keys()):
+        Tag.objects.bulk_create([Tag(name=name) for name in missing], ignore_conflicts=True)
+        made = Tag.objects.filter(name__in=missing).order_by()
+        known |= dict(made.values_list("name", "pk"))
+    through = Item.tags.through
+    through.objects.filter(item_id__in=[item.pk for item in wanted]).delete()
+    through.objects.bulk_create(
+        through(item_id=item.pk, tag_id=known[name])
+        for item, tags in wanted.items()
+        for name in tags
+    )
