@@ -1,13 +1,119 @@
-"""Errors as JSON."""
+"""Errors as JSON: `{"field": ["message"]}` for input, `{"detail": "message"}` for the rest."""
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponsePermanentRedirect,
+    JsonResponse,
+    UnreadablePostError,
+)
+from django.urls import resolve
+from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
+from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.response import Response
+from rest_framework.views import APIView
 from rest_framework.views import exception_handler as rest_exception_handler
+
+from embeddings.encoders.base import EncoderError
+from embeddings.spaces import SpaceError
+from search.queries import QueryError
+
+logger = logging.getLogger(__name__)
+
+
+class PayloadTooLarge(APIException):
+    """413: the body, or the image in it, has too many bytes."""
+
+    status_code = 413
+    default_code = "too_large"
+
+
+class EncodingFailed(APIException):
+    """500: the encoder could not make a vector (the status that `/search_text/` promises)."""
+
+    status_code = 500
+    default_code = "encoding_failed"
+
+
+class EncoderUnavailable(APIException):
+    """503: the same where nothing else was promised, or the model's index is not open yet."""
+
+    status_code = 503
+    default_code = "encoder_unavailable"
+
+
+class Conflict(APIException):
+    """409: the item is there, but not in the state that the request needs."""
+
+    status_code = 409
+    default_code = "conflict"
+
+
+def refuse(field: str, message: str) -> ValidationError:
+    """The 400 that names the input field at fault."""
+    return ValidationError({field or "non_field_errors": [message]})
 
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | None:
-    """REST framework's answer."""
-    return rest_exception_handler(exc, context)
+    """What REST framework answers, and our own errors and Django's refusals as JSON too.
+
+    Anything else is a bug: it is left to Django, which logs it and answers 500.
+    """
+    response = rest_exception_handler(_translated(exc, context), context)
+    if response is not None:
+        response.data = _printable(response.data)
+    return response
+
+
+def _translated(exc: Exception, context: dict[str, Any]) -> Exception:
+    if isinstance(exc, QueryError):
+        names: dict[str, str] = getattr(context.get("view"), "query_field_names", {})
+        return refuse(names.get(exc.field, exc.field), exc.message)
+    if isinstance(exc, EncoderError):
+        logger.error("Encoding failed", exc_info=exc)
+        failed = getattr(context.get("view"), "encoding_error", EncoderUnavailable)
+        return failed(f"The query could not be encoded: {exc}")
+    if isinstance(exc, SpaceError):
+        return EncoderUnavailable(str(exc))
+    if isinstance(exc, RequestDataTooBig):
+        return PayloadTooLarge(str(exc))
+    if isinstance(exc, (SuspiciousOperation, UnreadablePostError)):
+        return ParseError(str(exc) or "The request cannot be read.")
+    return exc
+
+
+def _printable(data: Any) -> Any:
+    """The same data without lone surrogates, which a message may quote and UTF-8 cannot say."""
+    if isinstance(data, dict):
+        return {_printable(key): _printable(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_printable(value) for value in data]
+    if isinstance(data, str):
+        return data.encode("utf-8", "backslashreplace").decode()
+    return data
+
+
+@csrf_exempt
+def not_found(request: HttpRequest) -> HttpResponseBase:
+    """Unknown addresses under /api/: JSON, or the way to the address with its closing slash."""
+    if not request.path_info.endswith("/") and resolve(f"{request.path_info}/").func != not_found:
+        return HttpResponsePermanentRedirect(
+            request.get_full_path(force_append_slash=True), preserve_request=True
+        )
+    return JsonResponse({"detail": f"Nothing is served at {request.path}."}, status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500: JSON where the API failed, the plain page elsewhere."""
+    match = request.resolver_match
+    if match is not None and issubclass(getattr(match.func, "cls", object), APIView):
+        return JsonResponse({"detail": "The server failed; its log says why."}, status=500)
+    return defaults.server_error(request)

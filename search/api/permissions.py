@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
 from django.conf import settings
-from rest_framework.permissions import BasePermission
+from django.http import HttpRequest
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
+
+if TYPE_CHECKING:  # it imports this module
+    from rest_framework.views import APIView
 
 
 class OpenOrAuthenticated(BasePermission):
-    """Everyone where `MMSEARCH_API_AUTH=open`, else whoever logged in or sent a token."""
+    """Everyone where `MMSEARCH_API_AUTH=open`, else whoever logged in or sent a token.
+
+    An open API is refused to the scripts and forms of other web sites: their visitor's browser
+    reaches this host where their authors do not. Programs send no such headers and always pass.
+    """
+
+    message = "A page of another site may not use this API."
 
     def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002
-        return settings.MMSEARCH_API_AUTH == "open" or bool(
-            request.user and request.user.is_authenticated
-        )
+        if settings.MMSEARCH_API_AUTH == "open":
+            return request.method in SAFE_METHODS or not is_cross_site(request._request)  # noqa: SLF001
+        return bool(request.user and request.user.is_authenticated)
+
+
+def is_cross_site(request: HttpRequest) -> bool:
+    """Whether a browser says that a page of another origin made this request.
+
+    `Sec-Fetch-Site` decides where the browser sends it, else `Origin` against `Host`;
+    `CSRF_TRUSTED_ORIGINS` are let in.
+    """
+    origin = request.headers.get("Origin", "")
+    if origin and origin in settings.CSRF_TRUSTED_ORIGINS:
+        return False
+    if fetch_site := request.headers.get("Sec-Fetch-Site"):
+        return fetch_site not in {"same-origin", "none"}
+    return bool(origin) and _network_location(origin) != request.get_host()
+
+
+def _network_location(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # an unbalanced bracket
+        return ""

@@ -1,0 +1,85 @@
+"""What the API reads: bodies of bounded length and depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from rest_framework import parsers
+from rest_framework.exceptions import ParseError
+
+from search.api.errors import PayloadTooLarge
+
+FORM_OVERHEAD_BYTES = 2**20
+"""Room for the other fields and the boundaries beside an image of the largest size."""
+
+
+def max_form_bytes() -> int:
+    """Largest body that may carry an image."""
+    limit: int = settings.MMSEARCH_MAX_UPLOAD_BYTES
+    return limit + FORM_OVERHEAD_BYTES
+
+
+def max_base64_bytes() -> int:
+    """Largest body that may carry an image as base64."""
+    return max_form_bytes() * 4 // 3
+
+
+def refuse_longer_than(limit: int, context: Mapping[str, Any] | None) -> None:
+    """Raise PayloadTooLarge, before a byte is read, if the body is longer than `limit` bytes."""
+    request = (context or {}).get("request")
+    try:
+        length = int(request.META.get("CONTENT_LENGTH") or 0) if request is not None else 0
+    except ValueError:
+        length = 0
+    if length > limit:
+        raise PayloadTooLarge(f"The body has {length:,} bytes; at most {limit:,} are accepted.")
+
+
+class JsonParser(parsers.JSONParser):
+    """JSON of bounded length and depth; a view with `accepts_base64` takes an image's length."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        view = (parser_context or {}).get("view")
+        refuse_longer_than(
+            max_base64_bytes()
+            if getattr(view, "accepts_base64", False)
+            else settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+            parser_context,
+        )
+        try:
+            return super().parse(stream, media_type, parser_context)
+        except RecursionError as exc:
+            raise ParseError("JSON parse error - nested too deeply.") from exc
+
+
+class MultiPartParser(parsers.MultiPartParser):
+    """A form with a file, refused as a whole where no acceptable image could fit it."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        refuse_longer_than(max_form_bytes(), parser_context)
+        return super().parse(stream, media_type, parser_context)
+
+
+class FormParser(parsers.FormParser):
+    """A form without a file, as many clients send it."""
+
+    def parse(
+        self,
+        stream: IO[Any],
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        refuse_longer_than(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, parser_context)
+        return super().parse(stream, media_type, parser_context)

@@ -1,0 +1,388 @@
+"""What the schema says of each operation: its bodies, answers, errors and an example."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.serializers import Serializer
+
+from search.api import serializers
+
+JSON: Final = "application/json"
+FORM: Final = "multipart/form-data"
+NDJSON: Final = "application/x-ndjson"
+
+_ITEM_ID: Final = OpenApiParameter(
+    "item_id", OpenApiTypes.STR, OpenApiParameter.PATH, description="The item's own id."
+)
+_FIELD_ERRORS: Final = {
+    "type": "object",
+    "additionalProperties": {"type": "array", "items": {"type": "string"}},
+    "description": "What is wrong with each field; `detail` where the body cannot be read.",
+}
+_REFUSED: Final = OpenApiResponse(
+    OpenApiTypes.OBJECT,
+    description="What is wrong, by field; `detail` where the body cannot be read.",
+    examples=[
+        OpenApiExample("By field", value={"top_n": ["0 is not from 1 to 1000."]}),
+        OpenApiExample("Unreadable", value={"detail": "JSON parse error - Expecting value."}),
+    ],
+)
+
+
+def _error(description: str, detail: str) -> OpenApiResponse:
+    return OpenApiResponse(
+        serializers.Detail,
+        description=description,
+        examples=[OpenApiExample(description, value={"detail": detail})],
+    )
+
+
+_UNAUTHORISED: Final = _error("A login is needed", "Authentication credentials were not provided.")
+_FORBIDDEN: Final = _error("Sent by a page of another site", "A page of another site may not …")
+_NOT_FOUND: Final = _error("No such item", "No Item matches the given query.")
+_TOO_LARGE: Final = _error("Too large", "The picture has 31,457,280 bytes; at most 26,214,400 …")
+_UNAVAILABLE: Final = _error("The model or its index is not ready", "No model is open yet. …")
+_ENCODING_FAILED: Final = _error("The query could not be encoded", "The query could not be …")
+
+
+def _answer(
+    serializer: type[Serializer[Any]], value: Any, description: str = "The answer"
+) -> OpenApiResponse:
+    """The answer with an example of it."""
+    return OpenApiResponse(
+        serializer,
+        description=description,
+        examples=[OpenApiExample(description, value=value, response_only=True)],
+    )
+
+
+_ITEM: Final = {
+    "item_id": "apple-1",
+    "title": "Red apple",
+    "caption": "A red apple on a wooden table.",
+    "tags": ["fruit", "red"],
+    "category": "Food",
+    "image_url": "http://localhost:8000/media/images/3f/apple-1_3f9a0c1d2b4e.jpg",
+    "thumbnail_url": "http://localhost:8000/media/previews/3f/apple-1_3f9a0c1d2b4e.jpg",
+    "original_filename": "apple.jpg",
+    "width": 1024,
+    "height": 768,
+    "state": "indexed",
+    "error": "",
+    "created_at": "2026-01-31T12:00:00Z",
+    "updated_at": "2026-01-31T12:00:00Z",
+    "url": "http://localhost:8000/api/v1/items/apple-1/",
+}
+_ENVELOPE: Final = {
+    "results": [
+        {
+            "item_id": "apple-1",
+            "id": "1",
+            "score": 0.2817,
+            "modality": "image",
+            "title": "Red apple",
+            "caption": "A red apple on a wooden table.",
+            "tags": ["fruit", "red"],
+            "category": "Food",
+            "image_url": _ITEM["image_url"],
+            "thumbnail_url": _ITEM["thumbnail_url"],
+            "url": _ITEM["url"],
+        }
+    ],
+    "total": 1852,
+    "top_n": 5,
+    "offset": 0,
+    "facets": {
+        "categories": [{"name": "Food", "count": 41}],
+        "tags": [{"name": "fruit", "count": 17}],
+    },
+    "timings": {"encode_ms": 0.9, "index_ms": 0.4, "database_ms": 1.1, "total_ms": 2.4},
+}
+_LEGACY: Final = {
+    "results": [
+        {
+            "id": "1",
+            "item_id": "item1",
+            "score": 0.2817,
+            "text": "A fluffy cat sitting on a couch.",
+            "image_path": "images/3f/item1_3f9a0c1d2b4e.jpg",
+            "metadata": {
+                "title": "Fluffy Cat",
+                "tags": "cat,pet,animal",
+                "category": "Animals",
+                "original_filename": "cat.jpg",
+                "faiss_id": 1,
+            },
+        }
+    ],
+    "query_time": 0.004,
+}
+_NEW_ITEM: Final = OpenApiExample(
+    "A caption alone",
+    value={"item_id": "sunset-1", "caption": "Sunset over the mountains.", "tags": ["nature"]},
+    request_only=True,
+    media_type=JSON,
+)
+_ITEM_BODY: Final = {JSON: serializers.ItemFields, FORM: serializers.ItemForm}
+_SEARCH_ERRORS: Final = {400: _REFUSED, 401: _UNAUTHORISED, 503: _UNAVAILABLE}
+_WRITE_ERRORS: Final = {400: _REFUSED, 401: _UNAUTHORISED, 403: _FORBIDDEN, 413: _TOO_LARGE}
+
+ITEM_LIST: Final = extend_schema(
+    summary="List items",
+    examples=[OpenApiExample("An item", value=_ITEM, response_only=True)],
+)
+ITEM_RETRIEVE: Final = extend_schema(
+    summary="Show an item",
+    parameters=[_ITEM_ID],
+    responses={200: _answer(serializers.ItemSerializer, _ITEM), 404: _NOT_FOUND},
+)
+ITEM_DESTROY: Final = extend_schema(
+    summary="Delete an item",
+    description="It is gone from every search at once.",
+    parameters=[_ITEM_ID],
+    responses={204: OpenApiResponse(description="Deleted"), 401: _UNAUTHORISED, 404: _NOT_FOUND},
+)
+ITEM_CREATE: Final = extend_schema(
+    summary="Add or update an item",
+    request=_ITEM_BODY,
+    examples=[_NEW_ITEM],
+    responses={
+        201: _answer(serializers.ItemSerializer, {**_ITEM, "state": "pending"}, "Added"),
+        200: _answer(serializers.ItemSerializer, _ITEM, "An item of this id was there: updated"),
+        **_WRITE_ERRORS,
+    },
+)
+_ITEM_CHANGED: Final = {
+    200: _answer(serializers.ItemSerializer, {**_ITEM, "state": "pending"}, "Changed"),
+    **_WRITE_ERRORS,
+    404: _NOT_FOUND,
+}
+ITEM_UPDATE: Final = extend_schema(
+    summary="Replace an item",
+    parameters=[_ITEM_ID],
+    request=_ITEM_BODY,
+    examples=[_NEW_ITEM],
+    responses=_ITEM_CHANGED,
+)
+ITEM_PARTIAL_UPDATE: Final = extend_schema(
+    summary="Change parts of an item",
+    parameters=[_ITEM_ID],
+    request=_ITEM_BODY,
+    examples=[
+        OpenApiExample(
+            "New tags", value={"tags": ["nature", "dusk"]}, request_only=True, media_type=JSON
+        )
+    ],
+    responses=_ITEM_CHANGED,
+)
+ITEM_SIMILAR: Final = extend_schema(
+    summary="Find similar items",
+    parameters=[_ITEM_ID, serializers.SimilarParameters],
+    filters=False,
+    responses={
+        200: _answer(serializers.SearchEnvelope, _ENVELOPE),
+        404: _NOT_FOUND,
+        409: _error("Not embedded yet", "This item has no vector yet: it is pending or failed."),
+        **_SEARCH_ERRORS,
+    },
+)
+ITEM_BULK: Final = extend_schema(
+    operation_id="v1_items_bulk",
+    summary="Add or update many items",
+    request={NDJSON: serializers.BulkRecord},
+    examples=[
+        OpenApiExample(
+            "A line",
+            value={"item_id": "sunset-1", "caption": "Sunset over the mountains."},
+            request_only=True,
+            media_type=NDJSON,
+        ),
+        OpenApiExample(
+            "Taken in",
+            value={"line": 1, "item_id": "sunset-1", "outcome": "new"},
+            response_only=True,
+            media_type=NDJSON,
+        ),
+        OpenApiExample(
+            "Rejected",
+            value={
+                "line": 2,
+                "item_id": None,
+                "outcome": "rejected",
+                "field": "",
+                "reason": "The line is not JSON: Expecting value (character 1).",
+            },
+            response_only=True,
+            media_type=NDJSON,
+        ),
+    ],
+    responses={
+        (200, NDJSON): serializers.BulkOutcome,
+        401: _UNAUTHORISED,
+        403: _FORBIDDEN,
+    },
+)
+SEARCH_GET: Final = extend_schema(
+    operation_id="v1_search",
+    summary="Search",
+    parameters=[serializers.SearchParameters],
+    responses={200: _answer(serializers.SearchEnvelope, _ENVELOPE), **_SEARCH_ERRORS},
+)
+SEARCH_POST: Final = extend_schema(
+    operation_id="v1_search_composed",
+    summary="Search with words, a picture, an item, or several of them",
+    request={JSON: serializers.SearchRequest, FORM: serializers.SearchForm},
+    examples=[
+        OpenApiExample(
+            "Words and an item",
+            value={"q": "but green", "like": "apple-1", "top_n": 10, "tags": ["fruit"]},
+            request_only=True,
+            media_type=JSON,
+        )
+    ],
+    responses={
+        200: _answer(serializers.SearchEnvelope, _ENVELOPE),
+        413: _TOO_LARGE,
+        **_SEARCH_ERRORS,
+    },
+)
+INGEST_STREAM: Final = extend_schema(
+    operation_id="ingest_stream",
+    summary="Ingest one item",
+    tags=["original"],
+    request={FORM: serializers.StreamedItem},
+    examples=[
+        OpenApiExample(
+            "A caption alone",
+            value={"text_caption": "A fluffy cat.", "item_id": "cat-1", "tags_str": "cat,pet"},
+            request_only=True,
+            media_type=FORM,
+        )
+    ],
+    responses={
+        200: _answer(
+            serializers.Accepted,
+            {
+                "message": "Item accepted for processing.",
+                "item_id": "cat-1",
+                "processing_time": 0.0023,
+            },
+        ),
+        **_WRITE_ERRORS,
+    },
+)
+SEARCH_TEXT: Final = extend_schema(
+    operation_id="search_text",
+    summary="Search with words",
+    tags=["original"],
+    request=serializers.TextQuery,
+    examples=[
+        OpenApiExample(
+            "A query", value={"query_text": "a red apple", "top_n": 5}, request_only=True
+        )
+    ],
+    responses={
+        200: _answer(serializers.LegacyResults, _LEGACY),
+        **_SEARCH_ERRORS,
+        500: _ENCODING_FAILED,
+    },
+)
+SEARCH_IMAGE: Final = extend_schema(
+    operation_id="search_image",
+    summary="Search with a picture",
+    tags=["original"],
+    request={FORM: serializers.ImageQuery},
+    responses={
+        200: _answer(serializers.LegacyResults, _LEGACY),
+        **_SEARCH_ERRORS,
+        413: _TOO_LARGE,
+        500: _ENCODING_FAILED,
+    },
+)
+STATS: Final = extend_schema(
+    operation_id="stats",
+    summary="System statistics",
+    tags=["original"],
+    responses={
+        200: _answer(
+            serializers.SystemReport,
+            {
+                "message": "System Stats",
+                "total_vectors_in_faiss": 3704,
+                "memory_rss_mb": 250.75,
+                "memory_vms_mb": 1200.5,
+                "cpu_percent": 12.5,
+                "faiss_index_path": "data/index",
+                "metadata_db_path": "data/mmsearch.sqlite3",
+                "items": 1852,
+                "indexed": 1852,
+                "pending": 0,
+                "failed": 0,
+                "model": "starter",
+                "indexes": [
+                    {
+                        "modality": "image",
+                        "kind": "exact",
+                        "vectors": 1852,
+                        "delta": 0,
+                        "dead": 0,
+                        "effort": 0,
+                        "bytes_per_vector": 264.0,
+                        "recall": 1.0,
+                    }
+                ],
+            },
+        ),
+        401: _UNAUTHORISED,
+        503: _UNAVAILABLE,
+    },
+)
+HEALTHZ: Final = extend_schema(
+    operation_id="healthz",
+    summary="Liveness",
+    tags=["operation"],
+    responses={200: _answer(serializers.Liveness, {"status": "ok"}, "The process answers")},
+)
+READYZ: Final = extend_schema(
+    operation_id="readyz",
+    summary="Readiness",
+    tags=["operation"],
+    responses={
+        200: _answer(
+            serializers.ReadinessReport,
+            {"ready": True, "parts": {"database": "ok", "model": "ok", "index": "ok"}},
+            "Ready",
+        ),
+        503: _answer(
+            serializers.ReadinessReport,
+            {"ready": False, "parts": {"database": "ok", "model": "loading", "index": "loading"}},
+            "Not ready",
+        ),
+    },
+)
+METRICS: Final = extend_schema(
+    operation_id="metrics",
+    summary="Prometheus metrics",
+    tags=["operation"],
+    responses={
+        (200, "text/plain"): OpenApiResponse(
+            OpenApiTypes.STR,
+            examples=[OpenApiExample("A metric", value='mmsearch_items{state="indexed"} 1852.0')],
+        ),
+        401: _UNAUTHORISED,
+    },
+)
+
+
+class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Tells the schema how the browser's login is sent."""
+
+    target_class = "search.api.authentication.Session"
+    name = "cookieAuth"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ARG002
+        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
