@@ -206,7 +206,14 @@ def _write_rows(space: EmbeddingSpace, item_ids: list[int]) -> None:
         [EmbeddingJob(space=space, item_id=item_id, run_after=now) for item_id in item_ids],
         update_conflicts=True,
         unique_fields=["space", "item"],
-        update_fields=["attempts", "run_after", "claimed_by", "claimed_until", "error", "failed_at"],
+        update_fields=[
+            "attempts",
+            "run_after",
+            "claimed_by",
+            "claimed_until",
+            "error",
+            "failed_at",
+        ],
     )
 
 

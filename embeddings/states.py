@@ -44,7 +44,7 @@ def with_state(items: QuerySet[Item]) -> QuerySet[Item]:
     space = active_space()
     if space is None:
         return items.annotate(
-            state=Value(ItemState.PENDING.value, CharField()), error=Value("", CharField())
+            state=Value(ItemState.PENDING.value, CharField()), error=Value("", TextField())
         )
     jobs = EmbeddingJob.objects.filter(space=space, item=OuterRef("pk"))
     failures = jobs.filter(failed_at__isnull=False)
@@ -62,7 +62,8 @@ def with_state(items: QuerySet[Item]) -> QuerySet[Item]:
 
 def in_state(items: QuerySet[Item], state: ItemState) -> QuerySet[Item]:
     """The items in one state."""
-    return with_state(items).filter(state=state.value)
+    wanted = {"state": state.value}  # an annotation, which the type checker does not know
+    return with_state(items).filter(**wanted)
 
 
 def counts() -> StateCounts:

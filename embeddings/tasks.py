@@ -20,7 +20,7 @@ def embed_pending() -> int:
 
 
 def sweep() -> int:
-    """Find what a lost nudge or a dead process left behind; returns how many items were enqueued."""
+    """Find what a lost nudge or a dead process left behind; returns how many were enqueued."""
     space = active_space()
     if space is None:
         return 0

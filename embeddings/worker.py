@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final
+from typing import Final, TypeVar
 
 from django.db import transaction
 from PIL.Image import Image
@@ -22,6 +22,8 @@ from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorCha
 from embeddings.spaces import require_active_space
 
 logger = logging.getLogger(__name__)
+
+Input = TypeVar("Input", str, Image)
 
 BATCH_SIZE: Final = 64
 """Items a claim: one transaction, and the images that are in memory at once (times two)."""
@@ -132,7 +134,7 @@ def _embed(space: EmbeddingSpace, encoder: Encoder, batch: _Batch) -> DrainRepor
 
 
 def _timed(
-    modality: Modality, encode: Callable[[list], Vectors], inputs: list[Image] | list[str]
+    modality: Modality, encode: Callable[[Sequence[Input]], Vectors], inputs: Sequence[Input]
 ) -> Vectors:
     started = time.perf_counter()
     rows = encode(inputs)

@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.spaces import require_active_space
-from search.stores.base import Ids, Tuning, VectorStore
+from search.stores.base import Ids, Tuning, Vectors, VectorStore
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,8 @@ LOAD_BATCH: Final = 20_000
 """Vectors read from the database at a time."""
 CATCH_UP_WAIT: Final = 2.0
 """Seconds a search waits for another thread's catch-up before it answers from what is there."""
-COUNT_MAX_AGE: Final = 1.0
-"""Seconds that the count of searchable items may lag behind."""
+COUNT_SHARE: Final = 20
+"""While the index changes, counting its items takes at most one part in this many of the time."""
 
 
 def build_store(*, fingerprint: str, modality: Modality, dimension: int) -> VectorStore:
@@ -67,7 +67,7 @@ class SpaceIndex:
         self.tunings: dict[Modality, Tuning] = {}
         self.loaded = False
         self._lock = threading.Lock()
-        self._count = (-1, 0.0, 0)  # position, when counted, distinct items
+        self._count = (-1, 0.0, 0)  # position, when to count again, distinct items
 
     @property
     def position(self) -> int:
@@ -106,15 +106,17 @@ class SpaceIndex:
             self.loaded = True
 
     def searchable_items(self) -> int:
-        """Count of items with at least one vector, at most COUNT_MAX_AGE seconds old."""
-        position, counted_at, count = self._count
-        now = time.monotonic()
-        if position != self.position and now - counted_at > COUNT_MAX_AGE:
+        """Count of items with at least one vector; it may lag while a large index changes."""
+        position, due, count = self._count
+        started = time.monotonic()
+        if position != self.position and started >= due:
+            position = self.position
             ids: Ids = np.empty(0, np.int64)
             for store in self.stores.values():
                 ids = np.union1d(ids, store.ids())
             count = ids.size
-            self._count = (self.position, now, count)
+            cost = time.monotonic() - started
+            self._count = (position, started + COUNT_SHARE * cost, count)
         return count
 
     def _catch_up(self) -> None:
@@ -139,7 +141,9 @@ class SpaceIndex:
         store.reset()
         rows = Embedding.objects.filter(space=self.space_id, modality=modality).order_by("item")
         count = 0
-        for ids, vectors in vector_batches(rows.values_list("item_id", "vector").iterator(LOAD_BATCH)):
+        for ids, vectors in vector_batches(
+            rows.values_list("item_id", "vector").iterator(LOAD_BATCH)
+        ):
             store.upsert(ids, vectors)
             count += ids.size
         store.commit(end)
@@ -176,8 +180,9 @@ class SpaceIndex:
 
 
 def vector_batches(
-    rows: Iterator[tuple[int, bytes]],
-) -> Iterator[tuple[Ids, np.ndarray[Any, np.dtype[np.float32]]]]:
+    rows: Iterator[tuple[int, bytes | memoryview[int]]],
+) -> Iterator[tuple[Ids, Vectors]]:
+    """Stored vectors, LOAD_BATCH at a time: int64 (n,) item keys and float32 (n, d)."""
     while batch := list(islice(rows, LOAD_BATCH)):
         ids = np.array([item_id for item_id, _ in batch], dtype=np.int64)
         halves = np.frombuffer(b"".join(bytes(v) for _, v in batch), dtype="<f2")

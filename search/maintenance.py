@@ -14,7 +14,7 @@ from catalog.resources import log_resources
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from search.index import LOAD_BATCH, SpaceIndex, vector_batches
-from search.stores.base import StoreError, VectorStore
+from search.stores.base import StoreError, Vectors, VectorStore
 
 logger = logging.getLogger(__name__)
 
@@ -107,24 +107,23 @@ def measure_recall(index: SpaceIndex) -> None:
             )
 
 
-def _sample(store: VectorStore) -> np.ndarray:
+def _sample(store: VectorStore) -> Vectors:
     """Sampled stored vectors, disturbed a little so that none is its own nearest by far."""
     ids = store.ids()
     random = np.random.default_rng()
     chosen = random.choice(ids, size=min(RECALL_SAMPLE, ids.size), replace=False)
     vectors = store.fetch(np.sort(chosen))
     noise = random.standard_normal(vectors.shape, dtype=np.float32)
-    vectors = vectors + noise * (0.5 / np.sqrt(store.dimension))
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    disturbed = vectors + noise * np.float32(0.5 / np.sqrt(store.dimension))
+    unit: Vectors = disturbed / np.linalg.norm(disturbed, axis=1, keepdims=True)
+    return unit
 
 
 def _compare(index: SpaceIndex, modality: Modality, store: VectorStore) -> Comparison:
     indexed = store.ids()
     rows = Embedding.objects.filter(space=index.space_id, modality=modality).order_by("item")
     in_database = missing = different = 0
-    for ids, vectors in vector_batches(
-        rows.values_list("item_id", "vector").iterator(LOAD_BATCH)
-    ):
+    for ids, vectors in vector_batches(rows.values_list("item_id", "vector").iterator(LOAD_BATCH)):
         in_database += ids.size
         known = np.isin(ids, indexed, assume_unique=True)
         missing += int((~known).sum())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -16,8 +17,9 @@ from embeddings.backends import default_encoder
 from embeddings.encoders.base import Modality, Vectors
 from embeddings.queries import encode_query_text
 from search.index import SpaceIndex, current_index
+from search.metrics import observe_search
 from search.queries import SearchQuery
-from search.stores.base import Ids
+from search.stores.base import Ids, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +29,7 @@ FACET_VALUES: Final = 20
 """Values shown a facet."""
 
 
-class UnknownItem(LookupError):
+class UnknownItem(LookupError):  # noqa: N818  what the caller named
     """The item to resemble does not exist, or has no vector yet."""
 
 
@@ -98,9 +100,7 @@ def search(query: SearchQuery) -> SearchResults:
     items = Item.objects.filter(pk__in=[pk for pk, _, _ in page]).prefetch_related("tags")
     by_pk = {item.pk: item for item in items}
     # An item deleted since the index was synced is not in the database: it is not shown.
-    hits = tuple(
-        Hit(by_pk[pk], score, modality) for pk, score, modality in page if pk in by_pk
-    )
+    hits = tuple(Hit(by_pk[pk], score, modality) for pk, score, modality in page if pk in by_pk)
     facets = _count_facets([pk for pk, _, _ in ranked[:FACET_DEPTH]]) if query.facets else Facets()
     if allowed is not None:
         total = _count_searchable(index, allowed)
@@ -112,6 +112,9 @@ def search(query: SearchQuery) -> SearchResults:
         index_ms=(searched - encoded) * 1000,
         database_ms=(ended - searched) * 1000,
         total_ms=(ended - started) * 1000,
+    )
+    observe_search(
+        encode_ms=timings.encode_ms, index_ms=timings.index_ms, database_ms=timings.database_ms
     )
     logger.info(
         "Search found %d of %d items: encode %.1f, index %.1f, database %.1f ms",
@@ -152,11 +155,10 @@ def _resemble(
 
     Where the item lacks a modality, its other vector looks there too.
     """
-    own = {
-        modality: store.fetch(np.array([pk]))[0]
-        for modality, store in index.stores.items()
-        if pk in store
-    }
+    own: dict[Modality, Vectors] = {}
+    for modality, store in index.stores.items():
+        with contextlib.suppress(StoreError):  # the item lacks this modality
+            own[modality] = store.fetch(np.array([pk]))[0]
     if not own:
         raise UnknownItem("This item has no vector yet: it is pending or failed.")
     any_own = next(iter(own.values()))

@@ -57,13 +57,12 @@ def make_item(space: EmbeddingSpace) -> Callable[..., Item]:  # noqa: ARG001
 
     def make(*, colour: str | None = None, item_id: str | None = None, **fields: Any) -> Item:
         number = next(_numbers)
-        image = UploadedImage(picture(colour), f"{colour}.png") if colour else None
+        image = UploadedImage(data=picture(colour), filename=f"{colour}.png") if colour else None
         if not colour:
             fields.setdefault("caption", f"thing {number}")
-        outcome = ingest_one(
-            ItemRecord(item_id=item_id or f"item-{number}", image=image, **fields)
-        )
+        outcome = ingest_one(ItemRecord(item_id=item_id or f"item-{number}", image=image, **fields))
         assert outcome.kind is not OutcomeKind.REJECTED, outcome.reason
+        assert outcome.pk is not None
         return Item.objects.get(pk=outcome.pk)
 
     return make

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,6 +25,8 @@ COLOURS = {
 WORD_DIMENSIONS = 28
 POISON = "POISON"
 """A text that the encoder refuses."""
+DELAY = float(os.environ.get("MMSEARCH_TESTS_DELAY", "0"))
+"""Seconds a batch of texts takes, for tests that kill a worker in the middle."""
 
 
 class ColourEncoder(Encoder):
@@ -43,6 +47,7 @@ class ColourEncoder(Encoder):
     def encode_texts(self, texts: Sequence[str]) -> Vectors:
         if any(POISON in text for text in texts):
             raise EncoderError("This text is poison.")
+        time.sleep(DELAY)
         return _unit(np.array([_text_features(text) for text in texts]))
 
     def encode_images(self, images: Sequence[Image]) -> Vectors:
@@ -74,4 +79,5 @@ def _text_features(text: str) -> list[float]:
 
 
 def _unit(rows: np.ndarray) -> Vectors:
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return unit

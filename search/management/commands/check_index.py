@@ -30,8 +30,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"  damaged: {line}")
         state = counts()
         self.stdout.write(
-            f"items: {state.items:,}, of which {state.indexed:,} indexed, {state.pending:,} pending,"
-            f" {state.failed:,} failed."
+            f"items: {state.items:,}, of which {state.indexed:,} indexed,"
+            f" {state.pending:,} pending, {state.failed:,} failed."
         )
         if not all(each.agrees for each in comparisons):
             raise CommandError("Index and database differ. `manage.py rebuild_index` mends it.")

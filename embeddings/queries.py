@@ -1,0 +1,27 @@
+"""Query texts of concurrent requests, encoded together."""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from embeddings.backends import default_encoder
+from embeddings.batching import TextBatcher
+from embeddings.encoders.base import Encoder, Vectors
+
+PATIENCE: Final = 30.0
+"""Seconds after which a query that still waits for the encoder is given up, not computed."""
+
+_lock = threading.Lock()
+_batchers: dict[Encoder, TextBatcher] = {}
+
+
+def encode_query_text(text: str) -> Vectors:
+    """The unit vector of a query text, float32 (d,). Raises EncoderError."""
+    encoder = default_encoder()
+    with _lock:
+        if encoder not in _batchers:
+            _batchers.clear()  # another encoder's vectors never answer for this one
+            _batchers[encoder] = TextBatcher(encoder)
+        batcher = _batchers[encoder]
+    return batcher.encode(text, timeout=PATIENCE)

@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from django.test import override_settings
+from pytest_django import DjangoAssertNumQueries
+
+from catalog.models import Item
+from embeddings import jobs, states, worker
+from embeddings.backends import default_encoder
+from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorChange
+from embeddings.spaces import SpaceError
+from embeddings.states import ItemState
+from tests.encoders import POISON
+
+
+def state_of(item: Item) -> tuple[str, str]:
+    found = states.with_state(Item.objects.filter(pk=item.pk)).get()
+    return found.state, found.error  # type: ignore[attr-defined]
+
+
+def test_drain_writes_one_unit_vector_a_modality(make_item: Callable[..., Item]) -> None:
+    item = make_item(colour="red", caption="red thing")
+
+    assert worker.drain() == worker.DrainReport(indexed=1, failed=0)
+
+    rows = Embedding.objects.order_by("modality")
+    assert [(row.item_id, row.modality) for row in rows] == [(item.pk, "image"), (item.pk, "text")]
+    assert [float(np.linalg.norm(row.as_array())) for row in rows] == pytest.approx(
+        [1, 1], abs=1e-3
+    )
+    assert rows[1].as_array() == pytest.approx(
+        default_encoder().encode_texts(["red thing"])[0], abs=1e-3
+    )
+    changes = VectorChange.objects.values_list("modality", "vector_item")
+    assert sorted(changes) == [("image", item.pk), ("text", item.pk)]
+    assert not EmbeddingJob.objects.exists()
+    assert state_of(item) == (ItemState.INDEXED, "")
+
+
+def test_a_broken_picture_fails_alone_and_says_why(make_item: Callable[..., Item]) -> None:
+    good, bad = make_item(colour="red"), make_item(colour="green")
+    with bad.image.storage.open(str(bad.image), "wb") as stream:
+        stream.write(b"no picture any more")
+
+    assert worker.drain() == worker.DrainReport(indexed=1, failed=1)
+    assert state_of(good) == (ItemState.INDEXED, "")
+    assert state_of(bad)[0] == ItemState.PENDING
+    assert "The picture cannot be read" in EmbeddingJob.objects.get().error
+
+
+def test_a_missing_picture_ends_as_failed_with_a_reason(make_item: Callable[..., Item]) -> None:
+    item = make_item(colour="red")
+    item.image.storage.delete(str(item.image))
+    for _ in range(jobs.MAX_ATTEMPTS):
+        EmbeddingJob.objects.update(run_after="2000-01-01T00:00Z")
+        worker.drain()
+
+    state, error = state_of(item)
+    assert state == ItemState.FAILED
+    assert error.startswith("The picture cannot be read:")
+
+
+def test_a_batch_that_the_model_refuses_is_tried_item_by_item(
+    make_item: Callable[..., Item],
+) -> None:
+    good = [make_item(caption=f"fine {n}") for n in range(3)]
+    bad = make_item(caption=f"this is {POISON}")
+
+    assert worker.drain().indexed == 0
+    for _ in range(jobs.MAX_ATTEMPTS):
+        EmbeddingJob.objects.filter(failed_at=None).update(run_after="2000-01-01T00:00Z")
+        worker.drain()
+
+    assert {state_of(item) for item in good} == {(ItemState.INDEXED, "")}
+    assert state_of(bad) == (ItemState.FAILED, "The model failed: This text is poison.")
+
+
+def test_an_edit_during_embedding_stays_pending(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = make_item(caption="before")
+    encoder = default_encoder()
+    encode = encoder.encode_texts
+
+    def edit_meanwhile(texts: list[str]) -> Any:
+        monkeypatch.undo()
+        edited = Item.objects.get(pk=item.pk)
+        edited.caption = "after"
+        edited.save()
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode_texts", edit_meanwhile)
+    worker.drain()
+
+    # The drain that was interrupted by the edit committed nothing of the old caption.
+    worker.drain()
+    assert state_of(item) == (ItemState.INDEXED, "")
+    assert Embedding.objects.get().as_array() == pytest.approx(encode(["after"])[0], abs=1e-3)
+
+
+def test_a_deletion_during_embedding_leaves_nothing(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = make_item(caption="short life")
+    encoder = default_encoder()
+    encode = encoder.encode_texts
+
+    def delete_meanwhile(texts: list[str]) -> Any:
+        Item.objects.filter(pk=item.pk).delete()
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode_texts", delete_meanwhile)
+
+    assert worker.drain() == worker.DrainReport(0, 0)
+    assert not Embedding.objects.exists()
+    assert not EmbeddingJob.objects.exists()
+
+
+def test_a_caption_taken_away_takes_its_vector_away(make_item: Callable[..., Item]) -> None:
+    item = make_item(colour="red", caption="red thing")
+    worker.drain()
+    item.refresh_from_db()
+    item.caption = ""
+    item.save()
+    worker.drain()
+
+    assert list(Embedding.objects.values_list("modality", flat=True)) == ["image"]
+    assert VectorChange.objects.order_by("-seq").values_list("modality", flat=True)[0] == "text"
+
+
+def test_deleting_an_item_logs_its_removal(indexed_items: dict[str, Item]) -> None:
+    item = indexed_items["red"]
+    pk, before = item.pk, VectorChange.objects.order_by("-seq").first()
+    item.delete()
+
+    assert before is not None
+    added = VectorChange.objects.filter(seq__gt=before.seq)
+    assert list(added.values_list("modality", "vector_item")) == [("image", pk)]
+
+
+def test_another_model_than_the_active_space_embeds_nothing(space: EmbeddingSpace) -> None:
+    Item.objects.create(item_id="a", caption="words")
+    other = {"default": {"BACKEND": "tests.encoders.ColourEncoder", "OPTIONS": {"name": "other"}}}
+    with override_settings(MMSEARCH_ENCODERS=other), pytest.raises(SpaceError) as caught:
+        worker.drain()
+
+    assert str(space) in str(caught.value)
+    assert not Embedding.objects.exists()
+
+
+def test_time_runs_out_after_handing_over(make_item: Callable[..., Item]) -> None:
+    for _ in range(worker.BATCH_SIZE + 1):
+        make_item()
+    calls: list[str] = []
+
+    report = worker.drain(seconds=-1, hand_over=lambda: calls.append("handed over"))
+
+    assert report.indexed == worker.BATCH_SIZE
+    assert calls == ["handed over"]
+    assert worker.drain().indexed == 1
+
+
+@pytest.mark.parametrize("count", [1, 3, 20])
+def test_queries_do_not_grow_with_the_batch(
+    make_item: Callable[..., Item],
+    count: int,
+    django_assert_max_num_queries: DjangoAssertNumQueries,
+) -> None:
+    for _ in range(count):
+        make_item()
+    with django_assert_max_num_queries(30):
+        worker.drain()
+
+
+def test_counts_add_up(make_item: Callable[..., Item]) -> None:
+    for caption in ("one", "two", POISON):
+        make_item(caption=caption)
+        worker.drain()
+    EmbeddingJob.objects.update(failed_at="2000-01-01T00:00Z")
+    again = make_item(caption="three")
+    jobs.re_embed([Item.objects.get(caption="one").pk])
+
+    assert states.counts() == states.StateCounts(items=4, indexed=1, pending=2, failed=1)
+    pending = states.in_state(Item.objects.all(), ItemState.PENDING)
+    assert {item.caption for item in pending} == {"one", again.caption}

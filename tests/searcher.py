@@ -1,0 +1,25 @@
+"""A process that answers searches, one line of words in, one line of JSON out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+
+import django
+
+
+def main() -> None:
+    django.setup()
+    logging.disable(logging.CRITICAL)
+    from search.queries import SearchQuery
+    from search.services import search
+
+    for line in sys.stdin:
+        hits = search(SearchQuery(text=line.strip(), top_n=1000)).hits
+        found = [{"item_id": hit.item.item_id, "score": hit.score} for hit in hits]
+        print(json.dumps(found), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
