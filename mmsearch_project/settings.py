@@ -24,6 +24,7 @@ DEBUG = env.flag("MMSEARCH_DEBUG", default=False)
 SECRET_KEY = env.secret_key("MMSEARCH_SECRET_KEY", MMSEARCH_DATA_DIR / "secret_key")
 HOST = env.text("HOST") or "127.0.0.1"
 PORT = env.whole_number("PORT", 8000, low=1, high=65_535)
+WEB_CONCURRENCY = env.whole_number("WEB_CONCURRENCY", 1, low=1, high=256)
 # Loopback is always among them: health probes on the machine itself need no name.
 ALLOWED_HOSTS = [
     *env.words("MMSEARCH_ALLOWED_HOSTS", ()),
@@ -68,6 +69,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "mmsearch_project.middleware.RequestLog",
+    "search.metrics.RequestMetrics",
     "django.middleware.security.SecurityMiddleware",
     "mmsearch_project.middleware.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -168,11 +170,13 @@ FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20
 # ── API ─────────────────────────────────────────────────────────────────────────────────────────
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.TokenAuthentication",
-        "rest_framework.authentication.SessionAuthentication",
+        "search.api.authentication.Token",
+        "search.api.authentication.Session",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["search.api.permissions.OpenOrAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "search.api.negotiation.FirstRenderer",
+    "URL_FORMAT_OVERRIDE": None,
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_PAGINATION_CLASS": "search.api.pagination.Pages",
     "PAGE_SIZE": 50,
@@ -187,6 +191,10 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_NAME_OVERRIDES": {
+        "ModalityEnum": "embeddings.models.MODALITY_CHOICES",
+        "SearchedModalityEnum": "search.api.serializers.SEARCHED_MODALITIES",
+    },
 }
 
 # ── static files, language, logs ────────────────────────────────────────────────────────────────

@@ -5,6 +5,13 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 
+from search.api.urls import api_urls
 from search.pages_urls import page_urls
 
-urlpatterns: list[URLPattern | URLResolver] = [path("admin/", admin.site.urls), *page_urls]
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("admin/", admin.site.urls),
+    *api_urls,
+    *api_urls,
+    *page_urls,
+]
+handler500 = "search.api.errors.server_error"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import IO, Any
 
 from django.conf import settings
 from rest_framework import parsers
 from rest_framework.exceptions import ParseError
+from rest_framework.parsers import BaseParser
+from rest_framework.utils.json import strict_constant
 
 from search.api.errors import PayloadTooLarge
 
@@ -37,13 +40,15 @@ def refuse_longer_than(limit: int, context: Mapping[str, Any] | None) -> None:
         raise PayloadTooLarge(f"The body has {length:,} bytes; at most {limit:,} are accepted.")
 
 
-class JsonParser(parsers.JSONParser):
+class JsonParser(BaseParser):
     """JSON of bounded length and depth; a view with `accepts_base64` takes an image's length."""
+
+    media_type = "application/json"
 
     def parse(
         self,
         stream: IO[Any],
-        media_type: str | None = None,
+        media_type: str | None = None,  # noqa: ARG002
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         view = (parser_context or {}).get("view")
@@ -54,9 +59,11 @@ class JsonParser(parsers.JSONParser):
             parser_context,
         )
         try:
-            return super().parse(stream, media_type, parser_context)
+            return json.loads(stream.read(), parse_constant=strict_constant)
         except RecursionError as exc:
             raise ParseError("JSON parse error - nested too deeply.") from exc
+        except ValueError as exc:
+            raise ParseError(f"JSON parse error - {exc}") from exc
 
 
 class MultiPartParser(parsers.MultiPartParser):
@@ -69,17 +76,4 @@ class MultiPartParser(parsers.MultiPartParser):
         parser_context: Mapping[str, Any] | None = None,
     ) -> Any:
         refuse_longer_than(max_form_bytes(), parser_context)
-        return super().parse(stream, media_type, parser_context)
-
-
-class FormParser(parsers.FormParser):
-    """A form without a file, as many clients send it."""
-
-    def parse(
-        self,
-        stream: IO[Any],
-        media_type: str | None = None,
-        parser_context: Mapping[str, Any] | None = None,
-    ) -> Any:
-        refuse_longer_than(settings.DATA_UPLOAD_MAX_MEMORY_SIZE, parser_context)
         return super().parse(stream, media_type, parser_context)

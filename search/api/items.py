@@ -9,6 +9,7 @@ from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.decorators import action
+from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -19,7 +20,7 @@ from embeddings.states import with_state
 from search.api import schema
 from search.api.errors import Conflict, refuse
 from search.api.filters import ItemFilters
-from search.api.formats import FormParser, JsonParser, MultiPartParser
+from search.api.formats import JsonParser, MultiPartParser
 from search.api.records import item_record, store
 from search.api.results import envelope
 from search.api.serializers import ItemFields, ItemSerializer, SimilarParameters

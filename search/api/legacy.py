@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -12,7 +13,7 @@ from rest_framework.views import APIView
 from catalog.ingest import ItemRecord
 from search.api import schema
 from search.api.errors import EncodingFailed, refuse
-from search.api.formats import FormParser, JsonParser, MultiPartParser
+from search.api.formats import JsonParser, MultiPartParser
 from search.api.records import store, uploaded_image
 from search.api.results import legacy_results
 from search.api.search import decode_picture

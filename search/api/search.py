@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, BinaryIO
 
 from PIL.Image import Image
+from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -12,7 +13,7 @@ from rest_framework.views import APIView
 from catalog.ingest.images import ImageRefused, ImageTooLarge, decode_query_image
 from search.api import schema
 from search.api.errors import PayloadTooLarge, refuse
-from search.api.formats import FormParser, JsonParser, MultiPartParser
+from search.api.formats import JsonParser, MultiPartParser
 from search.api.results import envelope
 from search.api.serializers import SearchParameters, SearchRequest
 from search.queries import SearchQuery

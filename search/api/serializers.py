@@ -24,9 +24,7 @@ SEARCHED_MODALITIES: Final = [(ANY, ANY), *MODALITY_CHOICES]
 class ItemSerializer(serializers.ModelSerializer[Item]):
     """An item as the API shows it; the queryset comes from `embeddings.states.with_state`."""
 
-    tags: serializers.ManyRelatedField = serializers.SlugRelatedField(
-        slug_field="name", many=True, read_only=True
-    )
+    tags = serializers.SlugRelatedField[Tag](slug_field="name", many=True, read_only=True)
     image_url = serializers.SerializerMethodField()
     thumbnail_url = serializers.SerializerMethodField()
     url = serializers.SerializerMethodField()
