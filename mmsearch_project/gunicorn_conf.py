@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmsearch_project import environment as env
-from mmsearch_project.logs import logging_config
+from mmsearch_project import settings
 
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 wsgi_app = "mmsearch_project.wsgi:application"
 # Encoder and index release the GIL, and one process holds them once; WEB_CONCURRENCY adds more.
 worker_class = "gthread"
-workers = env.whole_number("WEB_CONCURRENCY", 1, low=1, high=256)
+workers = settings.WEB_CONCURRENCY
 threads = 48
 keepalive = 75  # seconds; longer than the usual proxy's
 timeout = 120  # seconds without a heartbeat: hung, not busy
@@ -27,7 +26,7 @@ control_socket_disable = True
 proc_name = "mmsearch-web"
 chdir = str(Path(__file__).resolve().parent.parent)
 accesslog = None  # the request log of mmsearch_project.middleware says it
-logconfig_dict = logging_config(env.text("MMSEARCH_LOG_FORMAT") or "text")
+logconfig_dict = settings.LOGGING
 
 
 def post_worker_init(worker: Worker) -> None:  # noqa: ARG001  gunicorn's signature

@@ -26,6 +26,14 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def is_news(record: logging.LogRecord) -> bool:
+    """False for what says nothing: "not ready yet", and that an answer to HEAD has no body."""
+    not_ready = getattr(record, "status_code", None) == 503 and not record.exc_info
+    return not not_ready and not record.getMessage().startswith(
+        "WSGI app sent body bytes on a no-body response"
+    )
+
+
 def logging_config(log_format: str) -> dict[str, Any]:
     """Configuration for `logging.config.dictConfig`; `log_format` is ``text`` or ``json``."""
     return {
@@ -35,13 +43,21 @@ def logging_config(log_format: str) -> dict[str, Any]:
             "text": {"format": "%(asctime)s - %(levelname)s - %(message)s"},
             "json": {"()": "mmsearch_project.logs.JsonFormatter"},
         },
-        "handlers": {"console": {"class": "logging.StreamHandler", "formatter": log_format}},
+        "filters": {"news": {"()": "django.utils.log.CallbackFilter", "callback": is_news}},
+        "handlers": {
+            "console": {
+                "class": "logging.StreamHandler",
+                "formatter": log_format,
+                "filters": ["news"],
+            }
+        },
         "root": {"handlers": ["console"], "level": "INFO"},
         "loggers": {
             # The request log says it better, and Django would mail it to nobody.
             "django": {"handlers": [], "level": "INFO", "propagate": True},
             "django.request": {"level": "ERROR"},
             "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
+            "faiss": {"level": "WARNING"},  # it tells how it looks for its own library
             # Start and stop are the supervisor's to tell.
             "gunicorn.error": {"handlers": ["console"], "level": "WARNING", "propagate": False},
         },

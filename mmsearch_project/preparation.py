@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import sys
+from types import FrameType
 
 import django
 from django.conf import settings
@@ -62,22 +64,13 @@ def migrate() -> None:
 def open_model() -> None:
     """Have the model ready on disk, and its space active. Raises NotReadyError."""
     from embeddings.encoders.base import EncoderError
-    from embeddings.encoders.prepare import ensure_prepared
     from embeddings.spaces import open_space
 
-    options = settings.MMSEARCH_ENCODERS["default"]["OPTIONS"]
     try:
-        ensure_prepared(
-            options["model"],
-            options["directory"],
-            precision=options.get("precision", "auto"),
-            progress=say,
-        )
-        opening = open_space()
+        open_space()  # logs what it did
     except EncoderError as exc:
         raise NotReadyError(str(exc)) from exc
     settings.MMSEARCH_MODEL_CHOICE.write_text(f"{settings.MMSEARCH_MODEL}\n", encoding="utf-8")
-    say(str(opening))
     if settings.MMSEARCH_MODEL == "starter":
         say(STARTER_NOTICE)
 
@@ -101,8 +94,16 @@ def say(line: str) -> None:
     print(line, flush=True)  # noqa: T201  this is a program's output
 
 
+def _end_with_children(_signum: int, _frame: FrameType | None) -> None:
+    """On SIGTERM: end the process that prepares the model, too."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.killpg(0, signal.SIGTERM)
+
+
 def main() -> int:
     """Prepare; one line and exit status 1 where that fails."""
+    if os.getpgrp() == os.getpid():  # started by the supervisor
+        signal.signal(signal.SIGTERM, _end_with_children)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
     django.setup()
     try:

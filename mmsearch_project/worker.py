@@ -78,12 +78,12 @@ def main() -> int:
         current = Cluster()
         current.start()
         current.sentinel.join()
-        if current.stopping:
-            return 0
         pause = 1.0 if time.monotonic() - started > QUICK else min(pause * 2, LONGEST_PAUSE)
-        time.sleep(pause)
-        if current.stopping:
-            return 0
+        again = time.monotonic() + pause
+        while time.monotonic() < again:
+            if current.stopping:
+                return 0
+            time.sleep(0.1)
 
 
 if __name__ == "__main__":

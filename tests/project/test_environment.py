@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from mmsearch_project import environment as env
+
+NAME = "MMSEARCH_THING"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("1", True), ("TRUE", True), (" on ", True), ("0", False), ("No", False), ("", False)],
+)
+def test_flag_reads_the_usual_words(
+    monkeypatch: pytest.MonkeyPatch, value: str, *, expected: bool
+) -> None:
+    monkeypatch.setenv(NAME, value)
+    assert env.flag(NAME, default=True) is expected
+
+
+def test_flag_takes_the_default_where_the_variable_is_absent() -> None:
+    assert env.flag(NAME, default=True) is True
+    assert env.flag(NAME, default=False) is False
+
+
+def test_flag_names_what_it_cannot_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, "maybe")
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.flag(NAME, default=True)
+    assert str(caught.value) == "MMSEARCH_THING='maybe' is neither 1 nor 0."
+
+
+def test_choice_lists_what_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.choice(NAME, ("text", "json"), "text") == "text"
+    monkeypatch.setenv(NAME, "xml")
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.choice(NAME, ("text", "json"), "text")
+    assert str(caught.value) == "MMSEARCH_THING='xml': choose one of text, json."
+
+
+@pytest.mark.parametrize("value", ["0.4", "1.1", "nan", "much"])
+def test_number_refuses_what_is_out_of_range_or_no_number(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv(NAME, value)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.number(NAME, 0.99, low=0.5, high=1)
+    assert str(caught.value) == f"MMSEARCH_THING={value!r} is not a number from 0.5 to 1."
+
+
+def test_number_reads_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.number(NAME, None, low=0.5, high=1) is None
+    monkeypatch.setenv(NAME, "0.5")
+    assert env.number(NAME, None, low=0.5, high=1) == 0.5
+
+
+@pytest.mark.parametrize("value", ["0", "65536", "80.5", "-1", "http", "８０"])
+def test_whole_number_refuses_what_is_no_port(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv(NAME, value)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.whole_number(NAME, 8000, low=1, high=65_535)
+    assert str(caught.value) == f"MMSEARCH_THING={value!r} is not a whole number from 1 to 65535."
+
+
+def test_whole_number_reads_its_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.whole_number(NAME, 8000, low=1, high=65_535) == 8000
+    monkeypatch.setenv(NAME, "65535")
+    assert env.whole_number(NAME, 8000, low=1, high=65_535) == 65_535
+
+
+def test_words_drops_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.words(NAME, ("a",)) == ["a"]
+    monkeypatch.setenv(NAME, " one, two ,,")
+    assert env.words(NAME, ("a",)) == ["one", "two"]
+
+
+def test_writable_folder_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv(NAME, str(tmp_path / "deep" / "down"))
+    assert env.writable_folder(NAME, tmp_path) == (tmp_path / "deep" / "down").resolve()
+    assert (tmp_path / "deep" / "down").is_dir()
+
+
+def test_writable_folder_refuses_a_file_in_the_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    folder = tmp_path / "file" / "data"
+    monkeypatch.setenv(NAME, str(folder))
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.writable_folder(NAME, tmp_path)
+    assert str(caught.value) == (
+        f"MMSEARCH_THING={folder} cannot be written (Not a directory). Choose another folder."
+    )
+
+
+def test_secret_key_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    file = tmp_path / "secret_key"
+    key = env.secret_key(NAME, file)
+    assert len(key) > 50
+    assert env.secret_key(NAME, file) == key
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["secret_key"]
+
+
+def test_secret_key_of_the_environment_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(NAME, "given")
+    assert env.secret_key(NAME, tmp_path / "secret_key") == "given"
+    assert not (tmp_path / "secret_key").exists()
+
+
+def test_first_line_is_empty_without_a_file(tmp_path: Path) -> None:
+    assert env.first_line(tmp_path / "model") == ""
+    (tmp_path / "model").write_text("starter\nmore\n")
+    assert env.first_line(tmp_path / "model") == "starter"
