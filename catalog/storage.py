@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import FileSystemStorage
 from django.utils.deconstruct import deconstructible
-from django.utils.text import get_valid_filename
 
 if TYPE_CHECKING:
     from catalog.models import Item
@@ -55,7 +54,8 @@ def _shard(item: Item) -> str:
 
 
 def _file_name(item: Item, suffix: str) -> str:
-    stem = get_valid_filename(item.item_id.strip(". ") or "item")[:80].strip(".") or "item"
+    # Any id has a name: of punctuation alone too, and within 255 bytes where letters take four.
+    stem = re.sub(r"[^-\w.]", "", item.item_id.replace(" ", "_"))[:48].strip(".") or "item"
     return f"{stem}_{item.image_hash[:12]}{suffix}"
 
 
