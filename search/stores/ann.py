@@ -89,6 +89,8 @@ class AnnIndex:
     def train(cls, plan: Plan, sample: Vectors, *, threads_count: int) -> AnnIndex:
         """Make an empty index of `plan` whose codes are learned from `sample`."""
         index = faiss.index_factory(sample.shape[1], plan.factory, faiss.METRIC_INNER_PRODUCT)
+        if plan.kind is Kind.IVF:
+            index.cp.min_points_per_centroid = 1  # else it warns on stderr below 39
         with threads(threads_count):
             index.train(sample)
         return cls(index, plan.kind)

@@ -96,14 +96,18 @@ def write(state: State, folder: Path, plan: Plan, *, threads: int) -> Written:
 
 
 def _extendable(state: State, plan: Plan) -> Snapshot | None:
-    """The open snapshot, where `plan` can go on from its index."""
-    old = state.segment.snapshot
-    if old is None or (old.kind, old.factory) != (plan.kind, plan.factory):
+    """The open snapshot, where `plan` can go on from its index.
+
+    Its files are gone where other processes wrote newer snapshots meanwhile; the maps still hold.
+    """
+    old, folder = state.segment.snapshot, state.segment.folder
+    if old is None or folder is None or (old.kind, old.factory) != (plan.kind, plan.factory):
         return None
-    if plan.kind is Kind.EXACT or state.count > REPLAN_FACTOR * old.trained_rows:
+    if plan.kind is Kind.EXACT or not (folder / INDEX).exists():
         return None
-    dead = old.rows - state.live_rows
-    return None if dead > DEAD_SHARE * old.rows else old
+    dead_share = (old.rows - state.live_rows) / old.rows
+    outgrown = state.count > REPLAN_FACTOR * old.trained_rows
+    return None if outgrown or dead_share > DEAD_SHARE else old
 
 
 def _write_vectors(source: _Source, rows: NDArray[np.int64], path: Path) -> Halves:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+LOWERING_MARGIN: Final = 0.3
+"""Share of the way from target to perfect recall that a lower effort must show: no flapping."""
+
 
 class FaissStore(VectorStore):
     """Main segment (a snapshot, memory-mapped) + delta (in memory, exact) + tombstones.
@@ -49,7 +52,7 @@ class FaissStore(VectorStore):
         *,
         key: str,
         target_recall: float = 0.99,
-        memory_mb: int | None = None,
+        memory_mb: float | None = None,
     ) -> None:
         super().__init__(dimension)
         self._directory = SnapshotDirectory(directory, key=key, dimension=dimension)
@@ -220,7 +223,8 @@ class FaissStore(VectorStore):
         truth = searching.search_exactly(state, queries, k)
         for effort in EFFORTS[kind]:
             recall = _recall(state, queries, k, effort, truth)
-            if recall >= self._target_recall:
+            margin = LOWERING_MARGIN if effort < previous else 0.0
+            if recall >= self._target_recall + margin * (1 - self._target_recall):
                 break
         self._effort[kind] = effort
         if effort != previous:

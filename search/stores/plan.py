@@ -24,7 +24,7 @@ ID_BYTES: Final = 8
 REPLAN_FACTOR: Final = 4
 """An index whose codes were learned from so many times fewer rows is built anew."""
 EXTRA_CANDIDATES: Final = {Kind.EXACT: 0, Kind.HNSW: 20, Kind.IVF: 40}
-"""Rows fetched beyond k and re-ranked: what quantised scores may misplace."""
+"""Rows at least fetched beyond k and re-ranked: what quantised scores may misplace."""
 EFFORTS: Final = {
     Kind.EXACT: (0,),
     Kind.HNSW: (32, 48, 64, 96, 128, 192, 256, 384, 512),
@@ -46,7 +46,7 @@ class Plan:
     """FAISS's index_factory string; empty for exact search."""
 
 
-def plan_index(*, count: int, dimension: int, memory_mb: int | None) -> Plan:
+def plan_index(*, count: int, dimension: int, memory_mb: float | None) -> Plan:
     """Choose the index for `count` vectors; `memory_mb` bounds index and ids."""
     if count <= EXACT_ROWS:
         return Plan(Kind.EXACT, "")
@@ -59,6 +59,15 @@ def plan_index(*, count: int, dimension: int, memory_mb: int | None) -> Plan:
 def graph_bytes(dimension: int) -> int:
     """Bytes a vector takes in memory as a node of the graph: code, links, level, offset, id."""
     return dimension + 2 * GRAPH_LINKS * 4 + 16 + ID_BYTES
+
+
+def candidates(kind: Kind, k: int, *, effort: int) -> int:
+    """How many rows to fetch and re-rank for the best `k`.
+
+    One bit a dimension misplaces more than eight: lists widen this with their effort.
+    """
+    widened = effort if kind is Kind.IVF else 0
+    return k + max(k, widened, EXTRA_CANDIDATES[kind])
 
 
 def scan_is_cheaper(*, rows: int, count: int, effort: int) -> bool:

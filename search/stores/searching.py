@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from search.stores.ann import BLOCK_ROWS, AnnIndex, Selector
 from search.stores.base import Ids, Matches, Vectors
 from search.stores.blocks import ExactBlock, places_in
-from search.stores.plan import EXTRA_CANDIDATES, scan_is_cheaper
+from search.stores.plan import candidates, scan_is_cheaper
 from search.stores.ranking import NO_MATCHES, best, exact_scores, merge
 from search.stores.state import State
 
@@ -80,14 +80,14 @@ def _search_index(
     the effort grows as the allowed share shrinks.
     """
     segment = allowed.state.segment
-    candidates = min(k + max(k, EXTRA_CANDIDATES[segment.kind]), len(segment))
-    effort = max(effort, index.least_effort(candidates))
+    count = min(candidates(segment.kind, k, effort=effort), len(segment))
+    effort = max(effort, index.least_effort(count))
     if scan_is_cheaper(rows=allowed.count, count=len(segment), effort=effort):
         return _scan(allowed, queries, k)
     effort = index.effort_for_share(effort, allowed.count / len(segment))
     answers = []
     for query, rows in zip(
-        queries, index.search(queries, candidates, effort, allowed.selector()), strict=True
+        queries, index.search(queries, count, effort, allowed.selector()), strict=True
     ):
         near = np.sort(rows[rows >= 0])
         if near.size < min(k, allowed.count):  # too few allowed rows on the way to the query

@@ -107,7 +107,7 @@ class Segment:
     @property
     def bytes_per_vector(self) -> float:
         """Memory that answering takes for each row; the float16 file is read for few rows only."""
-        if not len(self) or self.folder is None:
+        if not len(self) or self.snapshot is None:
             return 0.0
         used = self.row_ids.nbytes + self.live.nbytes / 8
         if self.sorted_rows is not None:
@@ -115,7 +115,7 @@ class Segment:
         if self.index is None:
             used += self.vectors.nbytes
         else:
-            used += (self.folder / INDEX).stat().st_size
+            used += sum(seal.size for seal in self.snapshot.files if seal.name == INDEX)
         return float(used / len(self))
 
     def __len__(self) -> int:

@@ -25,7 +25,7 @@ class Writer:
         self._total = segment.total.copy()
         self._count = int(np.count_nonzero(segment.live))
         self._blocks: list[ExactBlock] = []
-        self._delta_live: list[bool] = []
+        self._delta_live = bytearray()  # 1 where live
         self._delta_rows: dict[int, int] = {}
         self._tail_ids = np.empty(DELTA_BLOCK_ROWS, np.int64)
         self._tail_vectors = np.empty((DELTA_BLOCK_ROWS, segment.vectors.shape[1]), np.float16)
@@ -39,7 +39,7 @@ class Writer:
         self._count += ids.size
         first = len(self._delta_live)
         self._delta_rows.update(zip(ids.tolist(), range(first, first + ids.size), strict=True))
-        self._delta_live += [True] * ids.size
+        self._delta_live += b"\x01" * ids.size
         start = 0
         while start < ids.size:
             taken = min(DELTA_BLOCK_ROWS - self._tail_size, ids.size - start)
@@ -57,7 +57,7 @@ class Writer:
         """Tombstone the rows of `ids`, where there are any."""
         delta_rows = [row for key in ids.tolist() if (row := self._delta_rows.pop(key, -1)) >= 0]
         for row in delta_rows:
-            self._delta_live[row] = False
+            self._delta_live[row] = 0
             self._total -= self._delta_vector(row)
         rows = self.segment.rows_of(np.unique(ids))
         rows = rows[rows >= 0]
@@ -80,7 +80,7 @@ class Writer:
             segment=self.segment,
             live=self._live,
             blocks=(*self._blocks, *tail),
-            delta_live=np.array(self._delta_live, dtype=np.bool_),
+            delta_live=np.frombuffer(bytes(self._delta_live), dtype=np.bool_),
             total=self._total.copy(),
             count=self._count,
             position=position,

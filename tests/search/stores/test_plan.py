@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from search.stores.plan import EXACT_ROWS, Kind, Plan, graph_bytes, plan_index, scan_is_cheaper
+
+
+@pytest.mark.parametrize(
+    ("count", "memory_mb", "plan"),
+    [
+        (0, None, Plan(Kind.EXACT, "")),
+        (EXACT_ROWS, 1, Plan(Kind.EXACT, "")),
+        (EXACT_ROWS + 1, None, Plan(Kind.HNSW, "HNSW32,SQ8")),
+        (1_000_000, 800, Plan(Kind.HNSW, "HNSW32,SQ8")),
+        (1_000_000, 700, Plan(Kind.IVF, "IVF2048,RaBitQ")),
+        (100_000, 60, Plan(Kind.IVF, "IVF512,RaBitQ")),
+    ],
+)
+def test_plan_follows_size_and_memory(count: int, memory_mb: float | None, plan: Plan) -> None:
+    assert plan_index(count=count, dimension=512, memory_mb=memory_mb) == plan
+
+
+def test_a_graph_of_512_dimensions_stays_under_800_bytes_a_vector() -> None:
+    assert graph_bytes(512) == 792
+
+
+def test_narrow_filters_are_scanned_and_wide_ones_searched() -> None:
+    assert scan_is_cheaper(rows=5_000, count=1_000_000, effort=64)
+    assert not scan_is_cheaper(rows=500_000, count=1_000_000, effort=64)
