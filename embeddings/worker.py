@@ -114,8 +114,19 @@ def _embed(space: EmbeddingSpace, encoder: Encoder, batch: _Batch) -> DrainRepor
     captions = {
         pk: item.caption for pk, item in batch.items.items() if item.caption and pk not in errors
     }
+    vectors, refused = _encode(encoder, images, captions)
+    if errors := errors | refused:
+        jobs.fail(batch.claim.token, errors)
+    indexed = _commit(space, batch, vectors) if vectors else 0
+    return DrainReport(indexed, len(errors))
+
+
+def _encode(
+    encoder: Encoder, images: dict[int, Image], captions: dict[int, str]
+) -> tuple[dict[tuple[int, Modality], Vectors], dict[int, str]]:
+    """Vectors by (item, modality), and errors by item; where a batch fails, item by item."""
+    vectors: dict[tuple[int, Modality], Vectors] = {}
     try:
-        vectors: dict[tuple[int, Modality], Vectors] = {}
         if images:
             rows = _timed(Modality.IMAGE, encoder.encode_images, list(images.values()))
             vectors |= {(pk, Modality.IMAGE): row for pk, row in zip(images, rows, strict=True)}
@@ -123,14 +134,24 @@ def _embed(space: EmbeddingSpace, encoder: Encoder, batch: _Batch) -> DrainRepor
             rows = _timed(Modality.TEXT, encoder.encode_texts, list(captions.values()))
             vectors |= {(pk, Modality.TEXT): row for pk, row in zip(captions, rows, strict=True)}
     except Exception as exc:
+        items = images.keys() | captions.keys()
         if not isinstance(exc, EncoderError):
-            logger.exception("Encoding a batch failed")
-        errors = dict.fromkeys(batch.items, f"The model failed: {exc}")
-        vectors = {}
-    if errors:
-        jobs.fail(batch.claim.token, errors)
-    indexed = _commit(space, batch, vectors) if vectors else 0
-    return DrainReport(indexed, len(errors))
+            logger.exception("Encoding %d items failed", len(items))
+        if len(items) == 1:
+            return {}, dict.fromkeys(items, f"The model failed: {exc}")
+    else:
+        return vectors, {}
+    vectors = {}
+    errors: dict[int, str] = {}
+    for pk in items:
+        alone, error = _encode(
+            encoder,
+            {pk: images[pk]} if pk in images else {},
+            {pk: captions[pk]} if pk in captions else {},
+        )
+        vectors |= alone
+        errors |= error
+    return vectors, errors
 
 
 def _timed(

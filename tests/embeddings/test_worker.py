@@ -64,13 +64,11 @@ def test_a_missing_picture_ends_as_failed_with_a_reason(make_item: Callable[...,
     assert error.startswith("The picture cannot be read:")
 
 
-def test_a_batch_that_the_model_refuses_is_tried_item_by_item(
-    make_item: Callable[..., Item],
-) -> None:
+def test_a_text_that_the_model_refuses_fails_alone(make_item: Callable[..., Item]) -> None:
     good = [make_item(caption=f"fine {n}") for n in range(3)]
     bad = make_item(caption=f"this is {POISON}")
 
-    assert worker.drain().indexed == 0
+    assert worker.drain() == worker.DrainReport(indexed=3, failed=1)
     for _ in range(jobs.MAX_ATTEMPTS):
         EmbeddingJob.objects.filter(failed_at=None).update(run_after="2000-01-01T00:00Z")
         worker.drain()
