@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -62,6 +64,27 @@ def words(name: str, default: tuple[str, ...]) -> list[str]:
     """A comma-separated list."""
     value = text(name)
     return [word.strip() for word in value.split(",") if word.strip()] if value else list(default)
+
+
+def service_url(name: str, drivers: Mapping[str, str]) -> str:
+    """A URL whose scheme is one of `drivers`, or an empty string.
+
+    `drivers` gives the importable module that each scheme needs, empty where it needs none. The
+    URL is never part of a message: it may hold a password.
+    """
+    value = text(name)
+    if not value:
+        return ""
+    scheme, separator, _ = value.partition("://")
+    if not separator or scheme not in drivers:
+        allowed = ", ".join(f"{known}://" for known in drivers)
+        raise ImproperlyConfigured(f"{name} must begin with one of {allowed}")
+    driver = drivers[scheme]
+    if driver and importlib.util.find_spec(driver) is None:
+        raise ImproperlyConfigured(
+            f"{name} needs the package {driver}: install it with `.venv/bin/pip install {driver}`."
+        )
+    return value
 
 
 def writable_folder(name: str, default: Path) -> Path:

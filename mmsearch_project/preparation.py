@@ -14,6 +14,7 @@ from types import FrameType
 import django
 from django.conf import settings
 from django.core import checks
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
@@ -105,10 +106,10 @@ def main() -> int:
     if os.getpgrp() == os.getpid():  # started by the supervisor
         signal.signal(signal.SIGTERM, _end_with_children)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
-    django.setup()
     try:
+        django.setup()
         prepare()
-    except NotReadyError as exc:
+    except (NotReadyError, ImproperlyConfigured) as exc:
         print(f"mmsearch: {exc}", file=sys.stderr)  # noqa: T201
         return 1
     return 0

@@ -101,7 +101,8 @@ TEMPLATES: list[dict[str, Any]] = [
 # ── database and jobs ───────────────────────────────────────────────────────────────────────────
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(
-        env.text("MMSEARCH_DATABASE_URL") or f"sqlite:///{MMSEARCH_DATA_DIR / 'mmsearch.sqlite3'}",
+        env.service_url("MMSEARCH_DATABASE_URL", {"sqlite": "", "postgresql": "psycopg"})
+        or f"sqlite:///{MMSEARCH_DATA_DIR / 'mmsearch.sqlite3'}",
         conn_max_age=None,
         conn_health_checks=True,
     )
@@ -114,7 +115,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-MMSEARCH_BROKER_URL = env.text("MMSEARCH_BROKER_URL")
+MMSEARCH_BROKER_URL = env.service_url("MMSEARCH_BROKER_URL", {"redis": "redis", "rediss": "redis"})
 Q_CLUSTER: dict[str, Any] = {
     "name": "mmsearch",
     "workers": 2,  # one embeds while the other sweeps or compacts

@@ -11,7 +11,6 @@ from search.pages_urls import page_urls
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     *api_urls,
-    *api_urls,
     *page_urls,
 ]
 handler500 = "search.api.errors.server_error"

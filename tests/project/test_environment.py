@@ -78,6 +78,26 @@ def test_words_drops_blanks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert env.words(NAME, ("a",)) == ["one", "two"]
 
 
+def test_service_url_is_checked_without_being_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    drivers = {"sqlite": "", "nosuch": "no_such_driver"}
+    assert env.service_url(NAME, drivers) == ""
+    monkeypatch.setenv(NAME, "sqlite:////tmp/x")
+    assert env.service_url(NAME, drivers) == "sqlite:////tmp/x"
+    for url, message in (
+        ("mysql://me:secret@host", "must begin with one of sqlite://, nosuch://"),
+        ("sqlite", "must begin with one of sqlite://, nosuch://"),
+        (
+            "nosuch://me:secret@host",
+            "needs the package no_such_driver: install it with"
+            " `.venv/bin/pip install no_such_driver`.",
+        ),
+    ):
+        monkeypatch.setenv(NAME, url)
+        with pytest.raises(ImproperlyConfigured) as caught:
+            env.service_url(NAME, drivers)
+        assert str(caught.value) == f"MMSEARCH_THING {message}"
+
+
 def test_writable_folder_is_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(NAME, str(tmp_path / "deep" / "down"))
     assert env.writable_folder(NAME, tmp_path) == (tmp_path / "deep" / "down").resolve()
