@@ -101,7 +101,9 @@ TEMPLATES: list[dict[str, Any]] = [
 # ── database and jobs ───────────────────────────────────────────────────────────────────────────
 DATABASES: dict[str, Any] = {
     "default": dj_database_url.parse(
-        env.service_url("MMSEARCH_DATABASE_URL", {"sqlite": "", "postgresql": "psycopg"})
+        env.service_url(
+            "MMSEARCH_DATABASE_URL", {"sqlite": "", "postgresql": "psycopg", "postgres": "psycopg"}
+        )
         or f"sqlite:///{MMSEARCH_DATA_DIR / 'mmsearch.sqlite3'}",
         conn_max_age=None,
         conn_health_checks=True,

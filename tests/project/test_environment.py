@@ -83,14 +83,14 @@ def test_service_url_is_checked_without_being_told(monkeypatch: pytest.MonkeyPat
     assert env.service_url(NAME, drivers) == ""
     monkeypatch.setenv(NAME, "sqlite:////tmp/x")
     assert env.service_url(NAME, drivers) == "sqlite:////tmp/x"
+    schemes = "must begin with one of sqlite://, nosuch://"
+    driver = (
+        "needs the package no_such_driver: install it with `.venv/bin/pip install no_such_driver`."
+    )
     for url, message in (
-        ("mysql://me:secret@host", "must begin with one of sqlite://, nosuch://"),
-        ("sqlite", "must begin with one of sqlite://, nosuch://"),
-        (
-            "nosuch://me:secret@host",
-            "needs the package no_such_driver: install it with"
-            " `.venv/bin/pip install no_such_driver`.",
-        ),
+        ("mysql://me:secret@host", schemes),
+        ("sqlite", schemes),
+        ("nosuch://me:secret@host", driver),
     ):
         monkeypatch.setenv(NAME, url)
         with pytest.raises(ImproperlyConfigured) as caught:
