@@ -35,6 +35,12 @@ _CLAIMS: Final = {suffix: name for name, suffixes in SUFFIXES.items() for suffix
 }
 
 _SIGNATURES: Final = (
+    (b"\xff\xd8\xff", "a damaged JPEG picture"),
+    (b"\x89PNG", "a damaged PNG picture"),
+    (b"GIF8", "a damaged GIF picture"),
+    (b"RIFF", "a damaged WebP picture, or no picture"),
+    (b"II*\x00", "a damaged TIFF picture"),
+    (b"MM\x00*", "a damaged TIFF picture"),
     (b"%PDF", "a PDF document"),
     (b"%!PS", "a PostScript document"),
     (b"PK\x03\x04", "a ZIP archive"),
@@ -46,7 +52,10 @@ _SIGNATURES: Final = (
     (b"\xff\x0a", "a JPEG XL picture"),
     (b"\x1aE\xdf\xa3", "a video"),
 )
-_HEIF_BRANDS: Final = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"heim", b"heis")
+_BRANDS: Final = {
+    **dict.fromkeys((b"avif", b"avis"), "a damaged AVIF picture"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC picture"),
+}
 
 
 def claimed_format(filename: str) -> str | None:
@@ -65,7 +74,7 @@ def describe(data: bytes) -> str:
         if data.startswith(signature):
             return name
     if data[4:8] == b"ftyp":
-        return "a HEIC picture" if data[8:12] in _HEIF_BRANDS else "a video"
+        return _BRANDS.get(data[8:12], "a video")
     head = data[:1024].lower()
     if b"<svg" in head:
         return "an SVG drawing"

@@ -12,6 +12,7 @@ import hashlib
 import io
 import logging
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import BinaryIO, Final
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # Pillow would warn from a third of its own limit on; _open checks every header against ours.
 Image.MAX_IMAGE_PIXELS = None
+# Its remarks on odd metadata name its own source lines; they are no use to an operator.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
 
 OWN_PREVIEW_SIDE: Final = 512
 """Pixels of the short side up to which a plain picture needs no second file."""

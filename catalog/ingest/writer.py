@@ -155,7 +155,8 @@ def _plan(
         record = prepared.record
         item = existing.get(prepared.item_id)
         change = _change(prepared, item, folders, tags)
-        if change.item.caption or change.item.image:
+        # A dry run stores no file, so that the item of a good picture has no name for it.
+        if change.item.caption or change.item.image or prepared.picture is not None:
             plan.append(change)
         else:
             plan.append(
