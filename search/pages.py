@@ -71,6 +71,12 @@ class Tile:
     modality: str = ""
 
     @property
+    def caption(self) -> str:
+        """The caption, where it says more than the title above it."""
+        caption = self.item.caption
+        return "" if caption.casefold() == self.item.title.casefold() else caption
+
+    @property
     def fit(self) -> str:
         """How the picture fills its square: an icon has air around it, a photograph covers it."""
         width, height = self.item.width or 0, self.item.height or 0
@@ -250,6 +256,7 @@ def item_page(request: HttpRequest, item_id: str) -> HttpResponse:
             error = f"Similar items cannot be found just now. {exc}"
     context = {
         "item": item,
+        "caption": Tile(item).caption if item.title else "",
         "state": state.value,
         "saved": request.GET.get("saved", ""),
         "similar": similar,
