@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.http import HttpRequest
+from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 
@@ -21,11 +22,11 @@ class OpenOrAuthenticated(BasePermission):
     reaches this host where their authors do not. Programs send no such headers and always pass.
     """
 
-    message = "A page of another site may not use this API."
-
     def has_permission(self, request: Request, view: APIView) -> bool:  # noqa: ARG002
         if settings.MMSEARCH_API_AUTH == "open":
-            return request.method in SAFE_METHODS or not is_cross_site(request._request)  # noqa: SLF001
+            if request.method not in SAFE_METHODS and is_cross_site(request._request):  # noqa: SLF001
+                raise PermissionDenied("A page of another site may not use this API.")
+            return True
         return bool(request.user and request.user.is_authenticated)
 
 

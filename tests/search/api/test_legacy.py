@@ -279,9 +279,7 @@ def test_search_image_finds_what_looks_alike(
         (
             {"image_file": upload("a.pdf", b"%PDF")},
             400,
-            {
-                "image_file": [f"'a.pdf' is a PDF document. A picture has to be {SUPPORTED}."]
-            },
+            {"image_file": [f"'a.pdf' is a PDF document. A picture has to be {SUPPORTED}."]},
         ),
     ],
 )
