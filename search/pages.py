@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec
 
 from django.conf import settings
@@ -26,9 +25,10 @@ from search.browsing import browse, categories
 from search.forms import PictureQueryForm, UploadForm
 from search.media import media_response
 from search.page_query import PAGE_SIZE, PageQuery
-from search.queries import MAX_OFFSET, QueryError, SearchQuery
+from search.queries import QueryError, SearchQuery
 from search.query_pictures import PictureGone
-from search.services import Facets, Hit, UnknownItem, search
+from search.services import Facets, UnknownItem, search
+from search.tiles import Choice, Shown, Tile, shown_page, tiles_of
 
 EXAMPLES: Final = (
     "a red apple",
@@ -39,12 +39,7 @@ EXAMPLES: Final = (
     "animals that live in the sea",
 )
 """Queries that the demo catalogue answers well."""
-SHOWN_CHOICES: Final = 12
 SIMILAR_ITEMS: Final = 12
-ICON_SIDE: Final = 256
-"""Pixels up to which a picture is shown like an icon."""
-MAX_CROP: Final = 1.8
-"""Longer shapes are shown whole: a square would cut too much of them."""
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -60,57 +55,6 @@ def visitors_only(view: View[P]) -> View[P]:
         return redirect_to_login(request.get_full_path())
 
     return guarded
-
-
-@dataclasses.dataclass(frozen=True)
-class Tile:
-    """One item of the grid; score and modality where it was searched for."""
-
-    item: Item
-    score: float | None = None
-    modality: str = ""
-
-    @property
-    def caption(self) -> str:
-        """The caption, where it says more than the title above it."""
-        caption = self.item.caption
-        return "" if caption.casefold() == self.item.title.casefold() else caption
-
-    @property
-    def fit(self) -> str:
-        """How the picture fills its square: an icon has air around it, a photograph covers it."""
-        width, height = self.item.width or 0, self.item.height or 0
-        if max(width, height) <= ICON_SIDE:
-            return "icon"
-        return "cover" if max(width, height) <= MAX_CROP * min(width, height) else "whole"
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """One value of a filter, and the address that takes it on or off."""
-
-    name: str
-    address: str
-    chosen: bool
-
-
-@dataclasses.dataclass(frozen=True)
-class Shown:
-    """One page of a grid."""
-
-    tiles: list[Tile]
-    total: int
-    first: int
-    """Rank of the first tile, from 1."""
-    previous_address: str
-    next_address: str
-    categories: list[Choice]
-    tags: list[Choice]
-    elapsed_ms: float | None = None
-
-    @property
-    def last(self) -> int:
-        return self.first + len(self.tiles) - 1
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -178,59 +122,15 @@ def _render_search(
 
 def _searched(query: PageQuery) -> Shown:
     results = search(query.to_search_query())
-    return _shown(
-        query, _tiles(results.hits), results.total, results.facets, results.timings.total_ms
+    return shown_page(
+        query, tiles_of(results.hits), results.total, results.facets, results.timings.total_ms
     )
 
 
 def _browsed(query: PageQuery) -> Shown:
     page = browse(category=query.category, tags=query.tags, offset=query.offset, limit=PAGE_SIZE)
     facets = Facets(categories=categories())
-    return _shown(query, [Tile(item) for item in page.items], page.total, facets)
-
-
-def _shown(
-    query: PageQuery,
-    tiles: list[Tile],
-    total: int,
-    facets: Facets,
-    elapsed_ms: float | None = None,
-) -> Shown:
-    following = query.offset + PAGE_SIZE
-    more = following < total and following <= MAX_OFFSET
-    return Shown(
-        tiles=tiles,
-        total=total,
-        first=query.offset + 1,
-        previous_address=(
-            query.address(offset=max(query.offset - PAGE_SIZE, 0)) if query.offset else ""
-        ),
-        next_address=query.address(offset=following) if more else "",
-        categories=_choices(
-            facets.categories,
-            (query.category,) if query.category else (),
-            lambda name: query.address(category="" if name == query.category else name),
-        ),
-        tags=_choices(
-            facets.tags, query.tags, lambda name: query.address(tags=query.toggled(name))
-        ),
-        elapsed_ms=elapsed_ms,
-    )
-
-
-def _choices(
-    found: Sequence[tuple[str, int]], chosen: tuple[str, ...], address: Callable[[str], str]
-) -> list[Choice]:
-    """What is chosen first, then what was found most."""
-    others = [name for name, _ in found if name not in chosen][:SHOWN_CHOICES]
-    return [
-        *(Choice(name, address(name), chosen=True) for name in chosen),
-        *(Choice(name, address(name), chosen=False) for name in others),
-    ]
-
-
-def _tiles(hits: Sequence[Hit]) -> list[Tile]:
-    return [Tile(hit.item, hit.score, hit.modality) for hit in hits]
+    return shown_page(query, [Tile(item) for item in page.items], page.total, facets)
 
 
 @require_safe
@@ -249,7 +149,7 @@ def item_page(request: HttpRequest, item_id: str) -> HttpResponse:
     if state is ItemState.INDEXED:
         try:
             found = search(SearchQuery(like=item.item_id, top_n=SIMILAR_ITEMS))
-            similar = _tiles(found.hits)
+            similar = tiles_of(found.hits)
         except UnknownItem:  # deleted, or edited, since it was read above
             pass
         except (EncoderError, SpaceError) as exc:
