@@ -1,0 +1,75 @@
+"""Joins the two towers into one directory that any CLIP loader reads.
+
+Run: ``python -m training.export``. Weights are written as float16 safetensors.
+"""
+
+import json
+from typing import Final
+
+import torch
+from safetensors.torch import save_file
+from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
+
+from training.augment import MEAN, SIDE, STD
+from training.corpus import TOKENIZER
+from training.image import CHECKPOINT as IMAGE_CHECKPOINT
+from training.text import CHECKPOINT as TEXT_CHECKPOINT
+from training.towers import build_model
+from training.workspace import STARTER, WORK
+
+ALIGNED: Final = WORK / "aligned.pt"
+LIMIT: Final = 25_000_000  # bytes
+LOGIT_SCALE: Final = 3.0  # log of the inverse temperature used in training
+
+
+def load_joined() -> CLIPModel:
+    """Both towers from their last checkpoints, or as tuned together where that was done."""
+    torch.manual_seed(0)
+    tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
+    model = build_model(len(tokenizer))
+    for path in (IMAGE_CHECKPOINT, TEXT_CHECKPOINT, ALIGNED):
+        if path.exists():
+            tower = torch.load(path, weights_only=True)["tower"]
+            model.load_state_dict(tower, strict=False)
+    model.logit_scale.data.fill_(LOGIT_SCALE)
+    return model.eval()
+
+
+def main() -> None:
+    """Write weights, configuration, tokenizer and preprocessing."""
+    STARTER.mkdir(parents=True, exist_ok=True)
+    model = load_joined()
+    model.half()
+    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, STARTER / "model.safetensors", metadata={"format": "pt"})
+    (STARTER / "model.safetensors").chmod(0o644)
+    config = model.config
+    config.architectures = ["CLIPModel"]
+    config.dtype = "float16"
+    config.save_pretrained(STARTER)
+    CLIPTokenizer.from_pretrained(TOKENIZER).save_pretrained(STARTER)
+    preprocessing = {
+        "image_processor_type": CLIPImageProcessor.__name__,
+        "do_convert_rgb": True,
+        "do_resize": True,
+        "size": {"shortest_edge": SIDE},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": SIDE, "width": SIDE},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(MEAN),
+        "image_std": list(STD),
+    }
+    text = json.dumps(preprocessing, indent=2) + "\n"
+    (STARTER / "preprocessor_config.json").write_text(text, "utf-8")
+    size = sum(path.stat().st_size for path in STARTER.iterdir())
+    count = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{count / 1e6:.2f} M parameters, {size / 1e6:.2f} MB in {STARTER.name}/")
+    if size > LIMIT:
+        raise SystemExit(f"{size} bytes is more than the {LIMIT} that the repository carries")
+
+
+if __name__ == "__main__":
+    main()

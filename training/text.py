@@ -1,0 +1,155 @@
+"""Distils a small text tower from the teacher.
+
+Run: ``python -m training.text --minutes 20``, after ``training.corpus``. Texts that equal an
+evaluation query are left out. A run that was stopped goes on from its last checkpoint.
+"""
+
+import argparse
+import json
+import math
+import re
+import time
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import CLIPModel, CLIPTokenizer
+
+from training.corpus import CORPUS_FILE, TOKENIZER, plain
+from training.image import save
+from training.towers import TEXT_LENGTH, build_model
+from training.workspace import QUERIES, WORK
+
+CHECKPOINT: Final = WORK / "text.pt"
+BATCH: Final = 256
+PEAK_RATE: Final = 1.5e-3
+WEIGHT_DECAY: Final = 0.02
+WARM_UP: Final = 0.03
+OWN_SHARE: Final = 0.4  # of each batch: labels and tags; the rest general English
+SCALE: Final = 20.0  # inverse temperature of the contrast inside a batch
+COSINE_WEIGHT: Final = 4.0
+CHECKPOINT_SECONDS: Final = 120
+
+
+def encode_texts(model: CLIPModel, ids: Tensor) -> Tensor:
+    """Text vectors (n, DIMENSION), L2-normalised, of token ids (n, length) padded with the end."""
+    pooled = model.text_model(input_ids=ids).pooler_output
+    return functional.normalize(model.text_projection(pooled).float(), dim=-1)
+
+
+def tokenise(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Token ids int16 (n, TEXT_LENGTH), padded with the end token."""
+    batch = tokenizer(
+        texts, padding="max_length", truncation=True, max_length=TEXT_LENGTH, return_tensors="np"
+    )
+    return torch.from_numpy(batch["input_ids"].astype(np.int16))
+
+
+def cut(ids: Tensor, end: int) -> Tensor:
+    """Drop the columns that only pad; int64."""
+    length = int((ids != end).sum(dim=1).max()) + 1
+    return ids[:, :length].long()
+
+
+def queries() -> set[str]:
+    """The evaluation queries, plain."""
+    lines = QUERIES.read_text("utf-8").splitlines()
+    return {plain(json.loads(line)["query"]) for line in lines}
+
+
+def rephrased(texts: list[str]) -> list[str]:
+    """The same texts as others would type them: no punctuation."""
+    return [re.sub(r"[^\w\s'-]+", " ", text).strip() or text for text in texts]
+
+
+def text_loss(vectors: Tensor, right: Tensor) -> Tensor:
+    """Distance to the teacher's vectors, plus telling the batch's texts apart as it does."""
+    near = 1 - (vectors * right).sum(dim=-1).mean()
+    apart = functional.cross_entropy(SCALE * vectors @ right.T, torch.arange(len(right)))
+    return COSINE_WEIGHT * near + apart
+
+
+def rate_at(progress: float, peak: float) -> float:
+    """Linear warm-up, then cosine to zero; ``progress`` in 0..1."""
+    if progress < WARM_UP:
+        return peak * max(progress, 1e-4) / WARM_UP
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+def main() -> None:
+    """Train for the given minutes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    minutes = parser.parse_args().minutes
+    torch.set_num_threads(1)
+    torch.manual_seed(7)
+    tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
+    stored = np.load(CORPUS_FILE)
+    texts, vectors = stored["texts"].tolist(), torch.from_numpy(stored["vectors"]).float()
+    forbidden = queries()
+    kept = torch.tensor([plain(text) not in forbidden for text in texts])
+    ids = tokenise(tokenizer, rephrased(texts))
+    own = int(stored["own"])
+    own_rows = torch.arange(own)[kept[:own]]
+    general = torch.arange(own, len(texts))[kept[own:]]
+    shuffled = general[torch.randperm(len(general))]
+    held, general = shuffled[:1000], shuffled[1000:]
+    model = build_model(len(tokenizer))
+    parameters = [*model.text_model.parameters(), *model.text_projection.parameters()]
+    optimiser = torch.optim.AdamW(
+        parameters, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
+    )
+    seen, elapsed = 0, 0.0
+    if CHECKPOINT.exists():
+        state = torch.load(CHECKPOINT, weights_only=True)
+        model.load_state_dict(state["tower"], strict=False)
+        optimiser.load_state_dict(state["optimiser"])
+        seen, elapsed = state["seen"], state["elapsed"]
+    last_saved, running = elapsed, 0.0
+    end = len(tokenizer) - 1
+    own_size = int(BATCH * OWN_SHARE)
+    while elapsed < minutes * 60:
+        before = time.monotonic()
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(elapsed / (minutes * 60), PEAK_RATE)
+        rows = torch.cat(
+            [
+                own_rows[torch.randint(len(own_rows), (own_size,))],
+                general[torch.randint(len(general), (BATCH - own_size,))],
+            ]
+        ).unique()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = encode_texts(model, cut(ids[rows], end))
+        loss = text_loss(found, vectors[rows])
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+        seen += len(rows)
+        running = 0.98 * running + 0.02 * loss.item() if running else loss.item()
+        elapsed += time.monotonic() - before
+        if elapsed - last_saved < CHECKPOINT_SECONDS and elapsed < minutes * 60:
+            continue
+        last_saved = elapsed
+        model.eval()
+        with torch.no_grad():
+            cosines = [
+                (encode_texts(model, cut(ids[part], end)) * vectors[part]).sum(dim=-1)
+                for rows_ in (held, own_rows)
+                for part in (rows_[:1000],)
+            ]
+        model.train()
+        tower = {k: v.clone() for k, v in model.state_dict().items() if k.startswith("text_")}
+        state = {"tower": tower, "optimiser": optimiser.state_dict()}
+        save(CHECKPOINT, state | {"seen": seen, "elapsed": elapsed})
+        print(
+            f"{elapsed / 60:.1f} min, {seen} texts, loss {running:.3f}, cosine to the teacher: "
+            f"unseen {cosines[0].mean().item():.3f}, catalogue {cosines[1].mean().item():.3f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
