@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
@@ -34,7 +34,6 @@ class Child:
 
     name: str
     command: Sequence[str]
-    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     inherited: Sequence[int] = ()
     """File descriptors that it may use."""
     process: subprocess.Popen[bytes] | None = None
@@ -49,7 +48,6 @@ class Child:
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             self.command,
-            env={**os.environ, **self.environment},
             pass_fds=self.inherited,
             stdin=subprocess.DEVNULL,
             start_new_session=True,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -197,6 +198,13 @@ def hold_data_dir(data_dir: Path) -> IO[str]:
     return stream
 
 
+def empty_folder(folder: Path) -> Path:
+    """The folder, made if absent, emptied of what an earlier start left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
 def say(line: str) -> None:
     """Print for the operator, at once."""
     print(line, flush=True)  # noqa: T201  this is a program's output
@@ -220,6 +228,9 @@ def main(arguments: list[str]) -> int:
         if settings.MMSEARCH_MODEL == "starter":
             os.environ["HF_HUB_OFFLINE"] = "1"  # nothing to fetch: never wait for a hub
         lock = hold_data_dir(settings.MMSEARCH_DATA_DIR)
+        if settings.WEB_CONCURRENCY > 1:  # the processes add up their metrics here
+            metrics = empty_folder(settings.MMSEARCH_DATA_DIR / "metrics")
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
         listener = address.bind(settings.HOST, settings.PORT)
         with lock, listener:
             return Supervisor(
