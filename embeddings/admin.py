@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import BaseModelAdmin
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     _RowAdmin = admin.ModelAdmin[Any]
 else:  # Django's classes are generic to the type checker alone
     _ItemAdmin = _RowAdmin = admin.ModelAdmin
+
+NOTHING: Final = "–"
 
 
 class RefusedMeanwhile(Exception):  # noqa: N818  what happened, not an error
@@ -52,7 +54,7 @@ class StateFilter(admin.SimpleListFilter):
 @admin.register(Item)
 class ItemAdmin(_ItemAdmin):
     form = ItemForm
-    list_display = ("thumbnail", "name", "item_id", "category", "tag_names", "state", "created_at")
+    list_display = ("thumbnail", "name", "item_id", "category", "tag_names", "state", "added")
     list_display_links = ("thumbnail", "name")
     list_filter = (StateFilter, "category", "created_at")
     list_per_page = 50
@@ -104,13 +106,17 @@ class ItemAdmin(_ItemAdmin):
         state: str = item.state  # type: ignore[attr-defined]  # annotated
         return format_html('<span class="mm-state mm-{}">{}</span>', state, state)
 
-    @admin.display(description="reason", empty_value="–")
-    def error(self, item: Item) -> str | None:
-        return item.error or None  # type: ignore[attr-defined]  # annotated
+    @admin.display(description="reason")
+    def error(self, item: Item) -> str:
+        return item.error or NOTHING  # type: ignore[attr-defined]  # annotated
 
-    @admin.display(empty_value="–")
-    def size(self, item: Item) -> str | None:
-        return f"{item.width} × {item.height} pixels" if item.width else None
+    @admin.display
+    def size(self, item: Item) -> str:
+        return f"{item.width} × {item.height} pixels" if item.width else NOTHING
+
+    @admin.display(ordering="created_at")
+    def added(self, item: Item) -> str:
+        return f"{item.created_at:%Y-%m-%d %H:%M}"
 
     @admin.action(description="Embed again", permissions=["change"])
     def re_embed(self, request: HttpRequest, queryset: QuerySet[Item]) -> None:
@@ -260,7 +266,7 @@ class EmbeddingSpaceAdmin(ReadOnlyAdmin):
 
 def _image(item: Item, *, css_class: str) -> SafeString | str:
     if item.preview_file is None:
-        return "–"
+        return NOTHING
     return format_html(
         '<img class="{}" src="{}" alt="" loading="lazy">', css_class, item.preview_file.url
     )
