@@ -15,6 +15,7 @@ from search.api import bulk
 from tests.conftest import picture
 
 BULK = "/api/v1/items/bulk/"
+FORM = "application/x-www-form-urlencoded"
 NDJSON = "application/x-ndjson"
 
 
