@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from embeddings.encoders.base import Encoder, EncoderDescription, EncoderError, Vectors
+from embeddings.encoders.base import Encoder, EncoderDescription, Vectors
 from embeddings.encoders.checks import check_model
-from embeddings.encoders.model_files import resolve_model
-from embeddings.encoders.onnx_towers import OnnxTowers
-from embeddings.encoders.prepared import Prepared, check_precision, find_prepared
+from embeddings.encoders.onnx_towers import OnnxTowers, uses_cuda
+from embeddings.encoders.prepare import ensure_prepared
+from embeddings.encoders.prepared import Prepared, check_precision
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
     from PIL.Image import Image
 
-PROJECT: Final = Path(__file__).resolve().parents[2]
+logger = logging.getLogger(__name__)
 
 
 class OnnxEncoder(Encoder):
     """Any CLIP directory or hub name, prepared once into `directory`.
 
-    A model that is not prepared yet is prepared on first use, in a process of its own. `precision`
-    `auto` takes int8 where it proved itself and fp32 elsewhere; `int8` insists.
+    A model that is not prepared yet is prepared on first use, in a process of its own. Precision
+    `auto` takes int8 where it proved itself and fp32 elsewhere; `int8` insists. `threads` counts
+    those of one tower, by default all the processors this process may use.
     """
 
     def __init__(
@@ -69,27 +69,9 @@ class OnnxEncoder(Encoder):
             return self._towers
 
     def _find(self) -> Prepared:
-        files = resolve_model(self._name)
-        prepared = find_prepared(self._directory, files, self._precision)
-        if prepared is None:
-            self._prepare()
-            prepared = find_prepared(self._directory, files, self._precision)
-        if prepared is None:
-            raise EncoderError(
-                f"The model {self._name!r} changed on disk while it was being prepared: try again."
-            )
-        return prepared
-
-    def _prepare(self) -> None:
-        """Prepare in another process: torch is slow to import and would stay in memory."""
-        command = [sys.executable, "-m", "embeddings.encoders.prepare"]
-        arguments = [self._name, str(self._directory.resolve()), self._precision]
-        done = subprocess.run(
-            command + arguments, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=False
+        precision = self._precision
+        if precision == "auto" and uses_cuda(self._device):
+            precision = "fp32"  # the int8 kernels are for processors
+        return ensure_prepared(
+            self._name, self._directory, precision=precision, progress=logger.info
         )
-        if done.returncode:
-            raise EncoderError(
-                done.stdout.strip()
-                or f"Preparing the model {self._name!r} stopped with code {done.returncode}: see "
-                f"the messages above, then run `manage.py prepare_model {self._name}`."
-            )

@@ -32,7 +32,7 @@ class OnnxTowers:
     def __init__(self, prepared: Prepared, device: str, threads: int | None = None) -> None:
         self.prepared = prepared
         self._device = device
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or usable_processors()
         self._lock = threading.Lock()
         self._tokenizer: ClipTokenizer | None = None
         self._text: Any = None
@@ -86,7 +86,8 @@ class OnnxTowers:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # A memory plan for every input shape would be kept for ever.
         options.enable_mem_pattern = False
-        providers = self._providers(onnxruntime.get_available_providers())
+        providers = ["CUDAExecutionProvider"] if uses_cuda(self._device) else []
+        providers.append("CPUExecutionProvider")
         try:
             return onnxruntime.InferenceSession(path, options, providers=providers)
         except Exception as exc:
@@ -95,12 +96,24 @@ class OnnxTowers:
                 f"model is then prepared anew."
             ) from exc
 
-    def _providers(self, available: Sequence[str]) -> list[str]:
-        cuda = "CUDAExecutionProvider" in available
-        if self._device == "cuda" and not cuda:
-            raise EncoderError(
-                "MMSEARCH_DEVICE=cuda, but ONNX Runtime has no CUDA here: install onnxruntime-gpu "
-                "in place of onnxruntime, or set MMSEARCH_DEVICE=cpu."
-            )
-        use_cuda = cuda and self._device in ("auto", "cuda")
-        return (["CUDAExecutionProvider"] if use_cuda else []) + ["CPUExecutionProvider"]
+
+def uses_cuda(device: str) -> bool:
+    """Whether `device` (`auto`, `cpu` or `cuda`) means CUDA here. Raises EncoderError."""
+    if device == "cpu":
+        return False
+    import onnxruntime
+
+    available = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if device == "cuda" and not available:
+        raise EncoderError(
+            "MMSEARCH_DEVICE=cuda, but ONNX Runtime has no CUDA here: install onnxruntime-gpu in "
+            "place of onnxruntime, or set MMSEARCH_DEVICE=cpu."
+        )
+    return available
+
+
+def usable_processors() -> int:
+    """Processors that this process may run on: a container may have fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -71,22 +71,38 @@ class Parity:
         )
 
 
-def compare(reference: Encodes, candidate: Encodes, samples: Samples) -> Parity:
-    """Encode the samples with both and compare vectors and neighbours.
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """The vectors of samples, float32 (n, d); no rows where there were no samples."""
 
-    Neighbours are those of every sample among the pictures and among the texts.
-    """
-    if not samples.texts and not samples.images:
+    texts: Vectors
+    images: Vectors
+
+
+def encode_samples(encoder: Encodes, samples: Samples) -> Encoded:
+    """Encode texts and pictures."""
+    nothing = np.empty((0, 0), np.float32)
+    return Encoded(
+        encoder.encode_texts(samples.texts) if samples.texts else nothing,
+        encoder.encode_images(samples.images) if samples.images else nothing,
+    )
+
+
+def compare(reference: Encoded, candidate: Encoded) -> Parity:
+    """Compare vectors and neighbours: those of every sample among pictures and among texts."""
+    pairs = [
+        (expected, got)
+        for expected, got in (
+            (reference.texts, candidate.texts),
+            (reference.images, candidate.images),
+        )
+        if len(expected)
+    ]
+    if not pairs:
         return Parity(0.0, 0.0, 0.0, 0)
-    pairs = []
-    if samples.texts:
-        pairs.append((reference.encode_texts(samples.texts), candidate.encode_texts(samples.texts)))
-    if samples.images:
-        images = samples.images
-        pairs.append((reference.encode_images(images), candidate.encode_images(images)))
     cosines = np.concatenate([(expected * got).sum(axis=1) for expected, got in pairs])
-    queries = [np.concatenate(side) for side in zip(*pairs, strict=True)]
-    overlaps = [_overlap(queries[0] @ expected.T, queries[1] @ got.T) for expected, got in pairs]
+    before, after = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    overlaps = [_overlap(before @ expected.T, after @ got.T) for expected, got in pairs]
     return Parity(
         float(cosines.mean()), float(cosines.min()), float(np.mean(overlaps)), len(cosines)
     )

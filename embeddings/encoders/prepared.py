@@ -1,7 +1,7 @@
 """Models made ready for ONNX Runtime, as they lie on disk.
 
     <models>/<slug>-<revision>-<precision>/   towers, tokenizer, manifest; never changed again
-    <models>/<slug>-<revision>.json           which precision to use, why, and for which files
+    <models>/<slug>-<revision>.json           which precision `auto` takes, why, for which files
 
 A directory appears by one rename, so whoever sees it sees all of it.
 """
@@ -52,8 +52,8 @@ class Prepared:
             eos_token_id=manifest["eos_token_id"],
         )
 
-    def write(self, directory: Path) -> None:
-        """Write the manifest into `directory`."""
+    def write(self) -> None:
+        """Write the manifest: from now on the directory is complete."""
         manifest = {
             "format": FORMAT,
             "description": dataclasses.asdict(self.description),
@@ -61,15 +61,11 @@ class Prepared:
             "context_length": self.context_length,
             "eos_token_id": self.eos_token_id,
         }
-        write_json(directory / MANIFEST, manifest)
+        _write_json(self.directory / MANIFEST, manifest)
 
 
 def prepared_directory(models: Path, files: ModelFiles, precision: str) -> Path:
     return models / f"{_stem(files)}-{precision}"
-
-
-def choice_file(models: Path, files: ModelFiles) -> Path:
-    return models / f"{_stem(files)}.json"
 
 
 def find_prepared(models: Path, files: ModelFiles, precision: str) -> Prepared | None:
@@ -85,6 +81,25 @@ def find_prepared(models: Path, files: ModelFiles, precision: str) -> Prepared |
     return None
 
 
+def write_choice(
+    models: Path,
+    files: ModelFiles,
+    *,
+    state: list[list[str | int]],
+    precision: str | None,
+    reason: str,
+) -> None:
+    """Say that files in `state` are prepared, and which precision `auto` takes.
+
+    With `precision` None an earlier choice stays.
+    """
+    path = models / f"{_stem(files)}.json"
+    choice: dict[str, Any] = {"precision": precision, "reason": reason}
+    if precision is None:
+        choice = _read_json(path) or choice
+    _write_json(path, choice | {"state": state})
+
+
 def slug(name: str) -> str:
     """A model's name as part of a file name."""
     return re.sub(r"[^A-Za-z0-9._]+", "_", name).strip("._") or "model"
@@ -97,7 +112,7 @@ def check_precision(precision: str) -> None:
         )
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
+def _write_json(path: Path, value: dict[str, Any]) -> None:
     """Replace a JSON file in one step, on disk before it is named."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("w", encoding="utf-8") as file:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from transformers import CLIPModel
+from transformers.utils import logging as transformers_logging
 
 from embeddings.encoders.base import Encoder, EncoderDescription, EncoderError, Vectors, unit
 from embeddings.encoders.checks import check_model
@@ -99,6 +100,7 @@ class TransformersEncoder(Encoder):
             return self._loaded
 
     def _load_network(self, files: ModelFiles) -> Any:
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             model = CLIPModel.from_pretrained(
                 files.directory, dtype=torch.float32, local_files_only=True
