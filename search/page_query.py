@@ -37,7 +37,7 @@ class PageQuery:
                 raise QueryError(field, "Null characters are not allowed.")
         offset = params.get("offset", "")
         if offset and not (offset.isascii() and offset.isdigit() and len(offset) < 10):
-            raise QueryError("offset", f"{offset!r} is not a whole number from 0.")
+            raise QueryError("offset", f"The offset {offset!r} is not a whole number from 0.")
         return cls(
             text=params.get("q", "").strip(),
             picture=params.get("picture", ""),

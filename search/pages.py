@@ -8,7 +8,7 @@ from typing import Any, Concatenate, Final, ParamSpec
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -63,7 +63,7 @@ def search_page(request: HttpRequest) -> HttpResponse:
     """Search by words, a picture or both; without either, browse."""
     if request.method == "POST":
         return _search_with_picture(request)
-    query, shown, error, status = PageQuery(), None, "", 200
+    query, shown, error, status = _words_alone(request.GET), None, "", 200
     try:
         query = PageQuery.from_address(request.GET)
         shown = _searched(query) if query.searches else _browsed(query)
@@ -90,8 +90,12 @@ def _search_with_picture(request: HttpRequest) -> HttpResponse:
         error, status = str(exc), 413
     except (ImageRefused, QueryError) as exc:
         error, status = str(exc), 400
-    words = PageQuery(text=request.POST.get("q", ""))
-    return _render_search(request, words, error=error, status=status)
+    return _render_search(request, _words_alone(request.POST), error=error, status=status)
+
+
+def _words_alone(params: QueryDict) -> PageQuery:
+    """The words of a query that cannot be answered, to be mended."""
+    return PageQuery(text=params.get("q", ""))
 
 
 def _render_search(
@@ -107,6 +111,8 @@ def _render_search(
         "query": query,
         "shown": shown,
         "error": error,
+        "landing": not (query.searches or query.filtered or error),
+        "picture_refused": bool(error) and request.method == "POST",
         "examples": EXAMPLES if settings.MMSEARCH_DEMO else (),
         "picture": picture,
         "without_picture": query.address(picture=""),

@@ -143,8 +143,8 @@ def test_search_past_the_end_links_to_the_first_page(
 @pytest.mark.parametrize(
     ("address", "status", "words"),
     [
-        ({"q": "red", "offset": "-1"}, 400, "'-1' is not a whole number from 0."),
-        ({"q": "red", "offset": "²"}, 400, "'²' is not a whole number from 0."),
+        ({"q": "red", "offset": "-1"}, 400, "The offset '-1' is not a whole number from 0."),
+        ({"q": "red", "offset": "²"}, 400, "The offset '²' is not a whole number from 0."),
         ({"q": "red", "offset": "10001"}, 400, "10001 is not from 0 to 10000."),
         ({"q": "red", "modality": "sound"}, 400, "'sound' is none of any, image, text."),
         ({"q": "r" * 2001}, 400, "At most 2000 characters, not 2001."),
@@ -303,3 +303,11 @@ def test_missing_page_is_said_in_words(client: Client, db: None) -> None:
 
 def _file(data: bytes, name: str = "query.png") -> SimpleUploadedFile:
     return SimpleUploadedFile(name, data)
+
+
+def test_error_keeps_the_words_to_be_mended(client: Client, indexed_items: dict[str, Item]) -> None:
+    for response in (
+        client.get("/", {"q": "a <red> one", "offset": "x"}),
+        client.post("/", {"q": "a <red> one"}),
+    ):
+        assert 'type="search" value="a &lt;red&gt; one"' in text_of(response)
