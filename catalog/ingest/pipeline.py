@@ -9,7 +9,7 @@ import dataclasses
 import logging
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeAlias
 
@@ -47,7 +47,7 @@ def ingest(
     *,
     batch_size: int = DEFAULT_BATCH_SIZE,
     dry_run: bool = False,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Store records, new or by id an update; yields an outcome for each, in their order.
 
     A source passes on rows that it could not read as rejected outcomes. Where `records` raises,

@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from django.core.files.base import ContentFile
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 from pytest_django.fixtures import Settings
 
@@ -143,8 +145,10 @@ def test_check_image_keeps_the_upper_byte_of_16_bit_grey() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
-def test_check_image_stretches_wider_greys(dtype: type) -> None:
-    values = np.linspace(-500, 90_000, 64 * 48).reshape(48, 64).astype(dtype)
+def test_check_image_stretches_wider_greys(dtype: type[np.number[Any]]) -> None:
+    values: NDArray[np.number[Any]] = (
+        np.linspace(-500, 90_000, 64 * 48).reshape(48, 64).astype(dtype)
+    )
     image = upright(encoded(Image.fromarray(values), "TIFF"))
     expected = Image.fromarray(np.linspace(0, 255, 64 * 48).reshape(48, 64).astype(np.uint8))
     assert near(corners(image), corners(expected))

@@ -99,8 +99,10 @@ def test_csv_columns_may_be_few_reordered_and_unknown(tmp_path: Path) -> None:
         (b"\n", "is empty: its first line has to name the columns."),
         (
             b"id,name\n1,2\n",
-            "has neither a column caption nor image_filename; its first line names"
-            + " 'id, name'. Known columns are id, image_filename, caption, title, tags, category.",
+            (
+                "has neither a column caption nor image_filename; its first line names 'id, name'."
+                " Known columns are id, image_filename, caption, title, tags, category."
+            ),
         ),
         (b"id,caption,Caption\n", "names the column caption twice. Rename one of them."),
         ('id,caption\n1,"x"\n'.encode("utf-16"), "is UTF-16. Save it as UTF-8."),
@@ -151,8 +153,10 @@ def test_csv_quote_left_open_says_which_lines_it_swallowed(tmp_path: Path) -> No
         (
             3,
             "",
-            "The row has 1 fields, the header 2."
-            + " Lines 3 to 4 were read as one: is a quote left open?",
+            (
+                "The row has 1 fields, the header 2."
+                " Lines 3 to 4 were read as one: is a quote left open?"
+            ),
         )
     ]
 
