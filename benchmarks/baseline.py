@@ -16,15 +16,12 @@ import argparse
 import contextlib
 import dataclasses
 import logging
-import sqlite3
-import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-import faiss
 import numpy as np
 import psutil
 import torch
@@ -33,6 +30,7 @@ from fastapi import BackgroundTasks, FastAPI, File, Form, HTTPException, UploadF
 from PIL import Image
 from transformers import CLIPModel, CLIPProcessor
 
+from benchmarks.baseline_stores import MetadataStore, VectorStore
 from embeddings.encoders.base import Vectors, unit
 
 logger = logging.getLogger(__name__)
@@ -41,20 +39,14 @@ CONTEXT_LENGTH: Final = 77
 """Tokens that the processor pads every text to."""
 INGEST_BATCH: Final = 16
 """Items a forward pass in batch ingestion."""
-SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, item_id TEXT, title TEXT, caption TEXT, tags TEXT,
-    category TEXT, image_path TEXT, original_filename TEXT, faiss_id INTEGER
-);
-CREATE INDEX IF NOT EXISTS items_by_faiss_id ON items (faiss_id);
-"""
 
 
 class EmbeddingService:
     """CLIP through transformers."""
 
     def __init__(self, model: Path) -> None:
-        self.model: Any = CLIPModel.from_pretrained(model).eval()
+        self.model: Any = CLIPModel.from_pretrained(model)
+        self.model.eval()
         self.processor: Any = CLIPProcessor.from_pretrained(model)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
@@ -80,71 +72,6 @@ def _rows(features: Any) -> Vectors:
     """Unit rows, from a tensor or from the output object that newer transformers return."""
     tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
     return unit(tensor.float().numpy())
-
-
-class MetadataStore:
-    """The sqlite3 file; a connection a call, as the threads of the pool need."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._connection() as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(SCHEMA)
-
-    @contextlib.contextmanager
-    def _connection(self) -> Any:
-        connection = sqlite3.connect(self.path, timeout=30)
-        connection.row_factory = sqlite3.Row
-        try:
-            with connection:
-                yield connection
-        finally:
-            connection.close()
-
-    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Rows of (item_id, title, caption, tags, category, image_path, filename, faiss_id)."""
-        with self._connection() as connection:
-            connection.executemany(
-                "INSERT INTO items (item_id, title, caption, tags, category, image_path,"
-                " original_filename, faiss_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
-            )
-
-    def by_faiss_ids(self, faiss_ids: Sequence[int]) -> dict[int, sqlite3.Row]:
-        marks = ",".join("?" * len(faiss_ids))
-        with self._connection() as connection:
-            rows = connection.execute(
-                f"SELECT * FROM items WHERE faiss_id IN ({marks})", list(faiss_ids)
-            )
-            return {row["faiss_id"]: row for row in rows}
-
-
-class VectorStore:
-    """IndexFlatL2, persisted as one file."""
-
-    def __init__(self, path: Path, dimension: int) -> None:
-        self.path = path
-        self.lock = threading.Lock()
-        self.index: Any = (
-            faiss.read_index(str(path)) if path.exists() else faiss.IndexFlatL2(dimension)
-        )
-
-    def add(self, vectors: Vectors) -> int:
-        """Append rows; returns the id of the first."""
-        with self.lock:
-            first = int(self.index.ntotal)
-            self.index.add(vectors)
-            return first
-
-    def search(self, vector: Vectors, count: int) -> list[tuple[int, float]]:
-        """(id, squared distance) of the nearest, nearest first."""
-        distances, ids = self.index.search(vector, min(count, self.index.ntotal) or 1)
-        pairs = zip(ids[0].tolist(), distances[0].tolist(), strict=True)
-        return [(faiss_id, distance) for faiss_id, distance in pairs if faiss_id >= 0]
-
-    def save(self) -> None:
-        with self.lock:
-            faiss.write_index(self.index, str(self.path))
 
 
 @dataclasses.dataclass
@@ -222,7 +149,7 @@ class System:
         )
         logger.info("Stored %d items", len(items))
 
-    def ingest_stream(
+    def ingest_stream(  # noqa: PLR0917  a form's fields
         self,
         background: BackgroundTasks,
         text_caption: Annotated[str, Form()] = "",
@@ -232,7 +159,7 @@ class System:
         tags_str: Annotated[str, Form()] = "",
         category: Annotated[str, Form()] = "",
     ) -> dict[str, Any]:
-        """POST /ingest_stream/"""  # noqa: D400, D415
+        """Take an item in: POST /ingest_stream/."""
         started = time.perf_counter()
         if not text_caption and image_file is None:
             raise HTTPException(400, "Give text_caption or image_file.")
@@ -252,7 +179,7 @@ class System:
         }
 
     def search_text(self, query: TextQuery) -> dict[str, Any]:
-        """POST /search_text/"""  # noqa: D400, D415
+        """Find items: POST /search_text/."""
         started = time.perf_counter()
         if not query.query_text.strip():
             raise HTTPException(400, "query_text is empty.")
@@ -278,7 +205,7 @@ class System:
         return {"results": results, "query_time": time.perf_counter() - started}
 
     def stats(self) -> dict[str, Any]:
-        """GET /stats/"""  # noqa: D400, D415
+        """Counts and resources: GET /stats/."""
         process = psutil.Process()
         memory = process.memory_info()
         return {
@@ -314,7 +241,6 @@ def run_batch_ingestion(system: System, folder: Path) -> int:
         system.process([NewItem(file.stem, "", str(file), filename=file.name) for file in chunk])
     system.vectors.save()
     return len(files)
-
 
 
 def main() -> None:
