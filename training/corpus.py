@@ -7,7 +7,7 @@ space, and the tokenizer trained on them.
 import json
 import random
 import re
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -133,14 +133,16 @@ def train_tokenizer(texts: list[str]) -> CLIPTokenizer:
     ranked = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
     tokens = dict.fromkeys([*alphabet, *(f"{letter}</w>" for letter in alphabet), *ranked])
     vocabulary = {token: at for at, token in enumerate([*tokens, BEGIN, END])}
-    merges = [tuple(pair) for pair in learned["merges"]]
+    merges: Any = [tuple(pair) for pair in learned["merges"]]
+    begin: Any = AddedToken(BEGIN, special=True, normalized=False)
+    end: Any = AddedToken(END, special=True, normalized=False)
     return CLIPTokenizer(
         vocab=vocabulary,
         merges=merges,
         model_max_length=TEXT_LENGTH,
         extra_special_tokens=[],
-        bos_token=AddedToken(BEGIN, special=True, normalized=False),
-        eos_token=AddedToken(END, special=True, normalized=False),
+        bos_token=begin,
+        eos_token=end,
     )
 
 

@@ -32,15 +32,15 @@ def load_joined() -> CLIPModel:
             tower = torch.load(path, weights_only=True)["tower"]
             model.load_state_dict(tower, strict=False)
     model.logit_scale.data.fill_(LOGIT_SCALE)
-    return model.eval()
+    model.train(mode=False)
+    return model
 
 
 def main() -> None:
     """Write weights, configuration, tokenizer and preprocessing."""
     STARTER.mkdir(parents=True, exist_ok=True)
     model = load_joined()
-    model.half()
-    weights = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, STARTER / "model.safetensors", metadata={"format": "pt"})
     (STARTER / "model.safetensors").chmod(0o644)
     config = model.config

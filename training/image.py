@@ -8,13 +8,14 @@ a process with one thread that computes its share of the batch; gradients are av
 import argparse
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-import torch.multiprocessing
-from torch import Tensor, distributed
+from torch import Tensor, distributed, multiprocessing
 from torch.nn import functional
 from transformers import CLIPModel
 
@@ -26,16 +27,17 @@ from training.workspace import PICTURES, WORK
 
 CHECKPOINT: Final = WORK / "image.pt"
 HELD_OUT_STYLE: Final = "firefox"  # for choosing; neither trained on nor the final test
-BATCH: Final = 256
-PEAK_RATE: Final = 1.5e-3
-WEIGHT_DECAY: Final = 0.06
+BATCH: Final = 320
+PEAK_RATE: Final = 2e-3
+WEIGHT_DECAY: Final = 0.05
 WARM_UP: Final = 0.03  # of the run
 FULL_TOKENS: Final = 0.15  # of the run, at its end, with every patch
 CHECKPOINT_SECONDS: Final = 180
 LABEL_SCALE: Final = 20.0  # inverse temperature of the softmax over labels
 TAG_SCALE: Final = 12.0  # likewise over tags
 TAG_WEIGHT: Final = 0.5
-SMOOTHING: Final = 0.1
+SMOOTHING: Final = 0.1  # of labels
+SMOOTHING_OF_WEIGHTS: Final = 0.998  # what a step keeps of the running average
 
 
 def load_pairs(styles: tuple[str, ...]) -> tuple[Tensor, Tensor]:
@@ -65,6 +67,30 @@ def image_loss(vectors: Tensor, concepts: Tensor, targets: ConceptTargets) -> Te
     return by_label + TAG_WEIGHT * by_tag
 
 
+def build_optimisers(model: CLIPModel) -> list[torch.optim.Optimizer]:
+    """Muon for the encoder's matrices, AdamW for the rest of the image tower."""
+    matrices, others, plain = [], [], []
+    for name, parameter in model.named_parameters():
+        if not name.startswith("vis"):
+            continue
+        if parameter.ndim < 2:
+            plain.append(parameter)
+        elif ".encoder." in name:
+            matrices.append(parameter)
+        else:
+            others.append(parameter)
+    return [
+        torch.optim.Muon(matrices, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(
+            [
+                {"params": others, "weight_decay": WEIGHT_DECAY},
+                {"params": plain, "weight_decay": 0.0},
+            ],
+            betas=(0.9, 0.98),
+        ),
+    ]
+
+
 def rate_at(progress: float) -> float:
     """Learning rate: linear warm-up, then cosine to zero; ``progress`` in 0..1."""
     if progress < WARM_UP:
@@ -77,8 +103,10 @@ def recall(
     model: CLIPModel, drawings: Tensor, concepts: Tensor, labels: Tensor
 ) -> tuple[float, float]:
     """Label to image R@1 and R@5 among the given drawings, one a concept."""
-    model.eval()
-    vectors = torch.cat([encode_images(model, on_white(part)) for part in drawings.split(256)])
+    model.train(mode=False)
+    vectors = torch.cat(
+        [encode_images(model, on_white(part)) for part in torch.split(drawings, 256)]
+    )
     model.train()
     ranks = (labels[concepts] @ vectors.T).argsort(dim=1, descending=True)
     hits = concepts[ranks] == concepts.unsqueeze(1)
@@ -112,86 +140,115 @@ class Averager:
         return flat[-1].item()
 
 
+class ImageTraining:
+    """The image tower with its optimisers, its smoothed weights and how far it has come."""
+
+    def __init__(self, workers: int) -> None:
+        # The text tower is not trained here; a tiny vocabulary keeps it out of the way.
+        self.model = build_model(16)
+        start_like_trained(self.model)
+        self.optimisers = build_optimisers(self.model)
+        self.parameters = [
+            parameter
+            for part in (self.model.vision_model, self.model.visual_projection)
+            for parameter in part.parameters()
+        ]
+        self.smooth = [parameter.detach().clone() for parameter in self.parameters]
+        self.seen = 0  # samples
+        self.elapsed = 0.0  # seconds
+        self._average = Averager(self.parameters, workers)
+        self._before = time.monotonic()
+
+    def update(self, loss: Tensor, rate: float, samples: int) -> None:
+        """One step of every worker, on averaged gradients and one clock."""
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        now = time.monotonic()
+        self.elapsed += self._average(now - self._before)
+        self._before = now
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        steps = self.seen // BATCH
+        share = 1 - min(SMOOTHING_OF_WEIGHTS, (1 + steps) / (10 + steps))
+        torch._foreach_lerp_(self.smooth, self.parameters, share)
+        self.seen += samples
+
+    @contextmanager
+    def smoothed(self) -> Iterator[CLIPModel]:
+        """The model with its smoothed weights, for as long as the block lasts."""
+        current = [parameter.detach().clone() for parameter in self.parameters]
+        for own, value in zip(self.parameters, self.smooth, strict=True):
+            own.data.copy_(value)
+        yield self.model
+        for own, value in zip(self.parameters, current, strict=True):
+            own.data.copy_(value)
+
+    def save(self) -> None:
+        """Write the checkpoint; ``tower`` in it is what ships."""
+        with self.smoothed() as model:
+            tower = {k: v.clone() for k, v in model.state_dict().items() if k.startswith("vis")}
+        save(
+            CHECKPOINT,
+            {
+                "parameters": [parameter.detach() for parameter in self.parameters],
+                "smooth": self.smooth,
+                "tower": tower,
+                "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+                "seen": self.seen,
+                "elapsed": self.elapsed,
+            },
+        )
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        if not CHECKPOINT.exists():
+            return
+        state = torch.load(CHECKPOINT, weights_only=True)
+        for own, stored in zip(self.parameters, state["parameters"], strict=True):
+            own.data.copy_(stored)
+        for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(stored)
+        self.smooth = state["smooth"]
+        self.seen, self.elapsed = state["seen"], state["elapsed"]
+
+
 def train(rank: int, workers: int, minutes: float) -> None:
     """One worker's run; the first one also reports and writes checkpoints."""
     torch.set_num_threads(1)
-    store = distributed.FileStore(str(WORK / "rendezvous"), workers)
-    distributed.init_process_group("gloo", store=store, rank=rank, world_size=workers)
+    meeting = (WORK / "rendezvous").as_uri()
+    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=workers)
     torch.manual_seed(3)  # the same first weights everywhere
+    run = ImageTraining(workers)
+    run.resume()
     targets = load_targets()
     drawings, concepts = load_pairs(tuple(s for s in STYLES if s != HELD_OUT_STYLE))
     held_drawings, held_concepts = load_pairs((HELD_OUT_STYLE,))
-    # The text tower is not trained here; a tiny vocabulary keeps it out of the way.
-    model = build_model(16)
-    start_like_trained(model)
-    parts = [model.vision_model, model.visual_projection]
-    parameters = [parameter for part in parts for parameter in part.parameters()]
-    decayed = [p for p in parameters if p.ndim > 1]
-    plain = [p for p in parameters if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0}],
-        lr=PEAK_RATE,
-        betas=(0.9, 0.98),
-    )
-    average_gradients = Averager([*parameters], workers)
-    smooth = [parameter.detach().clone() for parameter in parameters]
-    seen, elapsed = 0, 0.0
-    if CHECKPOINT.exists():
-        state = torch.load(CHECKPOINT, weights_only=True)
-        for own, stored in zip(parameters, state["parameters"], strict=True):
-            own.data.copy_(stored)
-        smooth = state["smooth"]
-        optimiser.load_state_dict(state["optimiser"])
-        seen, elapsed = state["seen"], state["elapsed"]
-    torch.manual_seed(1000 * (seen + 1) + rank)  # other pictures in each worker
-    last_saved, running, before = elapsed, 0.0, time.monotonic()
-    while elapsed < minutes * 60:
-        progress = elapsed / (minutes * 60)
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(progress)
+    torch.manual_seed(1000 * (run.seen + 1) + rank)  # other pictures in each worker
+    last_saved, running = run.elapsed, 0.0
+    while run.elapsed < minutes * 60:
+        progress = run.elapsed / (minutes * 60)
         halves = progress < 1 - FULL_TOKENS
         batch = torch.randint(len(drawings), (BATCH // workers // (1 + halves),))
         images = augment(drawings[batch])
         with torch.autocast("cpu", torch.bfloat16):
-            vectors = encode_images(model, images, halves=halves)
-        right = concepts[batch].repeat(1 + halves)
-        loss = image_loss(vectors, right, targets)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        now = time.monotonic()
-        elapsed += average_gradients(now - before)  # one clock for all workers
-        before = now
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
-        steps = seen // BATCH
-        torch._foreach_lerp_(smooth, parameters, 1 - min(0.998, (1 + steps) / (10 + steps)))
-        seen += BATCH
+            vectors = encode_images(run.model, images, halves=halves)
+        loss = image_loss(vectors, concepts[batch].repeat(1 + halves), targets)
+        run.update(loss, rate_at(progress), BATCH)
         running = 0.98 * running + 0.02 * loss.item() if running else loss.item()
-        if elapsed - last_saved < CHECKPOINT_SECONDS and elapsed < minutes * 60:
+        if run.elapsed - last_saved < CHECKPOINT_SECONDS and run.elapsed < minutes * 60:
             continue
-        last_saved = elapsed
+        last_saved = run.elapsed
         if rank:
             continue
-        current = [parameter.detach().clone() for parameter in parameters]
-        for own, value in zip(parameters, smooth, strict=True):
-            own.data.copy_(value)
-        first, five = recall(model, held_drawings, held_concepts, targets.labels)
-        tower = {k: v.clone() for k, v in model.state_dict().items() if k.startswith("vis")}
-        for own, value in zip(parameters, current, strict=True):
-            own.data.copy_(value)
-        save(
-            CHECKPOINT,
-            {
-                "parameters": current,
-                "smooth": smooth,
-                "tower": tower,
-                "optimiser": optimiser.state_dict(),
-                "seen": seen,
-                "elapsed": elapsed,
-            },
-        )
+        run.save()
+        with run.smoothed() as model:
+            first, five = recall(model, held_drawings, held_concepts, targets.labels)
         print(
-            f"{elapsed / 60:.1f} min, {seen} samples, loss {running:.3f}, "
+            f"{run.elapsed / 60:.1f} min, {run.seen} samples, loss {running:.3f}, "
             f"{HELD_OUT_STYLE} R@1 {first:.3f} R@5 {five:.3f}",
             flush=True,
         )
@@ -205,8 +262,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     (WORK / "rendezvous").unlink(missing_ok=True)
-    torch.multiprocessing.spawn(
-        train, args=(arguments.workers, arguments.minutes), nprocs=arguments.workers
+    multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
+        train,
+        args=(arguments.workers, arguments.minutes),
+        nprocs=arguments.workers,
+        start_method="spawn",
     )
 
 

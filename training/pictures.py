@@ -107,7 +107,8 @@ def main() -> None:
             images=np.stack([image for _, image in pairs]),
             concepts=np.array([position for position, _ in pairs], dtype=np.int64),
         )
-        print(f"{style}: {len(pairs)} drawings, {len({at for at, _ in pairs})} concepts", flush=True)
+        drawn = len({position for position, _ in pairs})
+        print(f"{style}: {len(pairs)} drawings, {drawn} concepts", flush=True)
 
 
 if __name__ == "__main__":

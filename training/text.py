@@ -71,6 +71,12 @@ def text_loss(vectors: Tensor, right: Tensor) -> Tensor:
     return COSINE_WEIGHT * near + apart
 
 
+@torch.no_grad()
+def nearness(model: CLIPModel, ids: Tensor, right: Tensor) -> float:
+    """Mean cosine between the tower's vectors and the teacher's."""
+    return (encode_texts(model, ids) * right).sum(dim=-1).mean().item()
+
+
 def rate_at(progress: float, peak: float) -> float:
     """Linear warm-up, then cosine to zero; ``progress`` in 0..1."""
     if progress < WARM_UP:
@@ -82,20 +88,17 @@ def main() -> None:
     """Train for the given minutes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0)
-    minutes = parser.parse_args().minutes
+    minutes: float = parser.parse_args().minutes
     torch.set_num_threads(1)
     torch.manual_seed(7)
     tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
-    stored = np.load(CORPUS_FILE)
+    stored, forbidden = np.load(CORPUS_FILE), queries()
     texts, vectors = stored["texts"].tolist(), torch.from_numpy(stored["vectors"]).float()
-    forbidden = queries()
-    kept = torch.tensor([plain(text) not in forbidden for text in texts])
     ids = tokenise(tokenizer, rephrased(texts))
-    own = int(stored["own"])
-    own_rows = torch.arange(own)[kept[:own]]
-    general = torch.arange(own, len(texts))[kept[own:]]
-    shuffled = general[torch.randperm(len(general))]
-    held, general = shuffled[:1000], shuffled[1000:]
+    kept = torch.tensor([plain(text) not in forbidden for text in texts])
+    rows = torch.arange(len(texts))
+    own_rows, general = rows[kept & (rows < stored["own"])], rows[kept & (rows >= stored["own"])]
+    held, general = general[torch.randperm(len(general))].tensor_split([1000])
     model = build_model(len(tokenizer))
     parameters = [*model.text_model.parameters(), *model.text_projection.parameters()]
     optimiser = torch.optim.AdamW(
@@ -119,9 +122,9 @@ def main() -> None:
                 own_rows[torch.randint(len(own_rows), (own_size,))],
                 general[torch.randint(len(general), (BATCH - own_size,))],
             ]
-        ).unique()
+        )
         with torch.autocast("cpu", torch.bfloat16):
-            found = encode_texts(model, cut(ids[rows], end))
+            found = encode_texts(model, cut(ids[rows := torch.unique(rows)], end))
         loss = text_loss(found, vectors[rows])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -133,20 +136,17 @@ def main() -> None:
         if elapsed - last_saved < CHECKPOINT_SECONDS and elapsed < minutes * 60:
             continue
         last_saved = elapsed
-        model.eval()
-        with torch.no_grad():
-            cosines = [
-                (encode_texts(model, cut(ids[part], end)) * vectors[part]).sum(dim=-1)
-                for rows_ in (held, own_rows)
-                for part in (rows_[:1000],)
-            ]
+        model.train(mode=False)
+        unseen, catalogue = (
+            nearness(model, cut(ids[part], end), vectors[part]) for part in (held, own_rows[:1000])
+        )
         model.train()
         tower = {k: v.clone() for k, v in model.state_dict().items() if k.startswith("text_")}
-        state = {"tower": tower, "optimiser": optimiser.state_dict()}
-        save(CHECKPOINT, state | {"seen": seen, "elapsed": elapsed})
+        progress = {"seen": seen, "elapsed": elapsed, "optimiser": optimiser.state_dict()}
+        save(CHECKPOINT, {"tower": tower} | progress)
         print(
             f"{elapsed / 60:.1f} min, {seen} texts, loss {running:.3f}, cosine to the teacher: "
-            f"unseen {cosines[0].mean().item():.3f}, catalogue {cosines[1].mean().item():.3f}",
+            f"unseen {unseen:.3f}, catalogue {catalogue:.3f}",
             flush=True,
         )
 

@@ -13,6 +13,7 @@ from training.teacher import DIMENSION
 PATCH: Final = 12  # pixels
 TEXT_LENGTH: Final = 32  # tokens
 
+
 def build_model(vocabulary_size: int) -> CLIPModel:
     """A ``CLIPModel`` of the starter's shape with random weights.
 
