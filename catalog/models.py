@@ -50,8 +50,8 @@ class Item(models.Model):
         validators=[
             RegexValidator(
                 rf"^(?:{ITEM_ID_PATTERN})\Z",
-                "An item id has no spaces at its ends, no control characters"
-                " and none of / \\ ? # %.",
+                "An item id has no spaces at its ends, no control characters, none of"
+                " / \\ ? # %%, and is neither . nor ..",
             )
         ],
         help_text="Your own name for the item. Ingesting the same id again updates the item.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -10,15 +9,14 @@ from django.db.models.signals import post_delete, post_save
 from django.dispatch import receiver
 
 from catalog.models import Item, LinkedFolder
-from catalog.storage import CatalogStorage, forget_linked_folders
+from catalog.storage import delete_after_commit, forget_linked_folders
 
 
 @receiver(post_delete, sender=Item, dispatch_uid="catalog.delete_files")
 def delete_files(instance: Item, **_: Any) -> None:
     """Delete an item's own files once its deletion is committed."""
-    storage = CatalogStorage()
     for name in filter(None, (instance.image.name, instance.preview.name)):
-        transaction.on_commit(partial(storage.delete, name), robust=True)
+        delete_after_commit(name)
 
 
 @receiver([post_save, post_delete], sender=LinkedFolder, dispatch_uid="catalog.linked_folders")

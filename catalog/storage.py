@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import FileSystemStorage
+from django.db import transaction
 from django.utils.deconstruct import deconstructible
 
 if TYPE_CHECKING:
@@ -46,6 +47,15 @@ def _linked_folder(pk: int) -> str | None:
         return None
     _folders[pk] = (folder.path, time.monotonic())
     return folder.path
+
+
+def delete_after_commit(name: str) -> None:
+    """Delete a stored file once the present transaction is committed; a failure is only logged."""
+
+    def delete_stored_file() -> None:
+        CatalogStorage().delete(name)
+
+    transaction.on_commit(delete_stored_file, robust=True)
 
 
 def _shard(item: Item) -> str:

@@ -7,7 +7,6 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from copy import copy
-from functools import partial
 from typing import Final
 
 from django.db import DatabaseError, transaction
@@ -16,7 +15,7 @@ from catalog.ingest.pictures import Picture
 from catalog.ingest.records import ItemRecord, Outcome, OutcomeKind, rejected
 from catalog.models import Item, LinkedFolder, Tag
 from catalog.signals import items_saved
-from catalog.storage import CatalogStorage, linked_name
+from catalog.storage import delete_after_commit, linked_name
 
 logger = logging.getLogger(__name__)
 
@@ -230,7 +229,7 @@ def _apply(batch: Sequence[Prepared], changes: Sequence[_Change | Outcome]) -> N
     if reembed:
         items_saved.send(Item, item_ids=reembed)
     for name in (name for _, change in writes for name in change.replaced):
-        transaction.on_commit(partial(CatalogStorage().delete, name), robust=True)
+        delete_after_commit(name)
 
 
 def _update(changes: list[_Change]) -> None:

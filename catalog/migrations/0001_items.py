@@ -34,7 +34,7 @@ class Migration(migrations.Migration):
             name='Item',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('item_id', models.CharField(help_text='Your own name for the item. Ingesting the same id again updates the item.', max_length=200, unique=True, validators=[django.core.validators.RegexValidator('^(?:(?!\\.{1,2}\\Z)[^\\x00-\\x1f\\x7f/\\\\?#%\\s](?:[^\\x00-\\x1f\\x7f/\\\\?#%]*[^\\x00-\\x1f\\x7f/\\\\?#%\\s])?)\\Z', 'An item id has no spaces at its ends, no control characters and none of / \\ ? # %.')], verbose_name='item id')),
+                ('item_id', models.CharField(help_text='Your own name for the item. Ingesting the same id again updates the item.', max_length=200, unique=True, validators=[django.core.validators.RegexValidator('^(?:(?!\\.{1,2}\\Z)[^\\x00-\\x1f\\x7f/\\\\?#%\\s](?:[^\\x00-\\x1f\\x7f/\\\\?#%]*[^\\x00-\\x1f\\x7f/\\\\?#%\\s])?)\\Z', 'An item id has no spaces at its ends, no control characters, none of / \\ ? # %%, and is neither . nor ..')], verbose_name='item id')),
                 ('title', models.CharField(blank=True, max_length=300)),
                 ('caption', models.TextField(blank=True)),
                 ('category', models.CharField(blank=True, db_index=True, max_length=200)),
