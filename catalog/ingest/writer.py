@@ -15,7 +15,7 @@ from catalog.ingest.pictures import Picture
 from catalog.ingest.records import ItemRecord, Outcome, OutcomeKind, rejected
 from catalog.models import Item, LinkedFolder, Tag
 from catalog.signals import items_saved
-from catalog.storage import delete_after_commit, linked_name
+from catalog.storage import delete_after_commit, forget_linked_folders, linked_name
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +142,7 @@ def _linked_folders(batch: Sequence[Prepared], *, create: bool) -> dict[str, int
         LinkedFolder.objects.bulk_create(
             [LinkedFolder(path=root) for root in sorted(roots)], ignore_conflicts=True
         )
+        forget_linked_folders()
     return dict(LinkedFolder.objects.filter(path__in=roots).values_list("path", "pk"))
 
 
