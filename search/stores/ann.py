@@ -56,16 +56,17 @@ class HalfBlock:
     """float16 vectors in memory, searched exactly. Immutable."""
 
     def __init__(self, vectors: Halves) -> None:
-        dimension = vectors.shape[1]
+        count, dimension = vectors.shape
         self._index: Any = faiss.IndexScalarQuantizer(
             dimension, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
         )
         self._index.is_trained = True
-        if len(vectors):
+        self.vectors: Halves = np.empty((0, dimension), np.float16)
+        """The index's own memory, valid as long as this object."""
+        if count:
             self._index.add_sa_codes(np.ascontiguousarray(vectors).view(np.uint8))
-
-    def __len__(self) -> int:
-        return int(self._index.ntotal)
+            codes = faiss.rev_swig_ptr(self._index.codes.data(), 2 * vectors.size)
+            self.vectors = codes.view(np.float16).reshape(count, dimension)
 
     def search(
         self, query: NDArray[np.float32], count: int, selector: Selector | None

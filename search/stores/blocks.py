@@ -22,12 +22,11 @@ class ExactBlock:
     """Vectors with their ids and an exact index over them. Immutable."""
 
     ids: Ids
-    vectors: Halves
     index: HalfBlock
 
     @classmethod
     def of(cls, ids: Ids, vectors: Halves) -> ExactBlock:
-        return cls(ids, vectors, HalfBlock(vectors))
+        return cls(ids, HalfBlock(vectors))
 
     def search(
         self, query: NDArray[np.float32], k: int, *, wanted: int, selector: Selector | None = None
@@ -43,7 +42,7 @@ class ExactBlock:
             if count >= wanted or scores[-1] < scores[k - 1] - _ROUNDING:
                 break
             count = min(4 * count, wanted)
-        return best(self.ids[rows], exact_scores(self.vectors[rows], query), k)
+        return best(self.ids[rows], exact_scores(self.index.vectors[rows], query), k)
 
 
 def places_in(ascending: Ids, ids: Ids) -> NDArray[np.int64]:

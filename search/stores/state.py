@@ -75,7 +75,7 @@ class State:
         numbers, places = np.divmod(rows, DELTA_BLOCK_ROWS)
         for number in np.unique(numbers):
             here = numbers == number
-            vectors[here] = self.blocks[number].vectors[places[here]]
+            vectors[here] = self.blocks[number].index.vectors[places[here]]
         return vectors
 
     def fetch(self, ids: Ids) -> Halves:

@@ -101,9 +101,9 @@ class Writer:
     def _delta_vector(self, row: int) -> Halves:
         block, place = divmod(row, DELTA_BLOCK_ROWS)
         sealed = block < len(self._blocks)
-        vectors: Halves = self._blocks[block].vectors if sealed else self._tail_vectors
+        vectors: Halves = self._blocks[block].index.vectors if sealed else self._tail_vectors
         return np.asarray(vectors[place])
 
     def _copy_of_tail(self) -> ExactBlock:
         size = self._tail_size
-        return ExactBlock.of(self._tail_ids[:size].copy(), self._tail_vectors[:size].copy())
+        return ExactBlock.of(self._tail_ids[:size].copy(), self._tail_vectors[:size])
