@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,13 @@ proc_name = "mmsearch-web"
 chdir = str(Path(__file__).resolve().parent.parent)
 accesslog = None  # the request log of mmsearch_project.middleware says it
 logconfig_dict = settings.LOGGING
+
+if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    # The processes' counts meet in files there, or /metrics would tell those of one of them.
+    counts = settings.MMSEARCH_DATA_DIR / "metrics"
+    shutil.rmtree(counts, ignore_errors=True)
+    counts.mkdir()
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
 
 
 def post_worker_init(worker: Worker) -> None:  # noqa: ARG001  gunicorn's signature

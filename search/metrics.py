@@ -1,8 +1,9 @@
 """What Prometheus scrapes at /metrics.
 
-With several web processes (`WEB_CONCURRENCY` above 1), set `PROMETHEUS_MULTIPROC_DIR` to an empty
-folder: the processes then add up their counts there. What comes from database and index is the
-same whichever process answers.
+Several web processes (`WEB_CONCURRENCY` above 1) add up their counts in the files of the folder
+`PROMETHEUS_MULTIPROC_DIR`, which the server's configuration makes. What comes from database and
+index is the same whichever process answers; memory and processor time are those of the one that
+does.
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -37,12 +36,12 @@ class Server:
         client.connect(self.address)
         return client
 
-    def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+    def request(self, method: str, path: str) -> tuple[int, bytes]:
         connection = http.client.HTTPConnection(*self.address, timeout=PATIENCE)
         with contextlib.closing(connection):
-            connection.request(method, path, body)
+            connection.request(method, path)
             answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
+            return answer.status, answer.read()
 
     def memory(self) -> int:
         """Bytes resident in the process that serves."""
@@ -50,12 +49,13 @@ class Server:
         return int(worker.memory_info().rss)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    installation = Installation(tmp_path_factory.mktemp("served"))
+@contextlib.contextmanager
+def serve(data: Path, **environment: str) -> Iterator[Server]:
+    """A server on a data directory of its own."""
+    installation = Installation(data)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
-        Path(installation.data / "web.log").open("wb") as log,
+        (data / "web.log").open("wb") as log,
     ):
         process = subprocess.Popen(
             [
@@ -66,18 +66,24 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
                 f"--bind=fd://{listener.fileno()}",
             ],
             cwd=ROOT,
-            env=installation.environment,
+            env=installation.environment | environment,
             pass_fds=[listener.fileno()],
             stdout=log,
             stderr=log,
         )
         served = Server(listener.getsockname(), process)
         try:
-            assert served.request("GET", "/healthz") == (200, {"status": "ok"})
+            assert served.request("GET", "/healthz") == (200, b'{"status":"ok"}')
             yield served
         finally:
             kill_tree(process.pid)
             process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serve(tmp_path_factory.mktemp("served")) as served:
+        yield served
 
 
 def begin(client: socket.socket, *headers: str) -> None:
@@ -150,7 +156,7 @@ def test_a_client_that_goes_leaves_what_it_sent(server: Server) -> None:
         answer.begin()
         assert json.loads(answer.readline())["item_id"] == "left"
     status, item = server.request("GET", "/api/v1/items/left/")
-    assert (status, item["state"]) == (200, "pending")
+    assert (status, json.loads(item)["state"]) == (200, "pending")
     assert server.request("GET", "/api/v1/items/cut/")[0] == 404
 
 
@@ -165,3 +171,18 @@ def test_a_client_that_sends_everything_first_still_reads_its_refusal(server: Se
         connection.request("POST", "/search_text/", b"x" * (9 * 2**20), form)
         answer = connection.getresponse()
         assert answer.status == 415
+
+
+def test_several_processes_add_up_their_counts(tmp_path: Path) -> None:
+    with serve(tmp_path, WEB_CONCURRENCY="2") as served:
+        requests = 1  # `serve` asked once
+        counts = tmp_path / "metrics"
+        while sum(b"/healthz" in file.read_bytes() for file in counts.glob("counter_*.db")) < 2:
+            served.request("GET", "/healthz")
+            requests += 1
+            assert requests < 1000, "one process answered everything"
+        _, text = served.request("GET", "/metrics")
+    counted = 'mmsearch_http_requests_total{method="GET",route="/healthz",status="200"} '
+    (line,) = [line for line in text.decode().splitlines() if line.startswith(counted)]
+    assert float(line.removeprefix(counted)) == requests
+    assert b"process_resident_memory_bytes" in text
