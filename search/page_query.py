@@ -28,6 +28,8 @@ class PageQuery:
     category: str = ""
     tags: tuple[str, ...] = ()
     offset: int = 0
+    everything: bool = False
+    """Browse all items, where nothing is asked and nothing filtered."""
 
     @classmethod
     def from_address(cls, params: QueryDict) -> PageQuery:
@@ -46,12 +48,18 @@ class PageQuery:
             category=params.get("category", ""),
             tags=tuple(dict.fromkeys(filter(None, params.getlist("tag")))),
             offset=int(offset or 0),
+            everything=bool(params.get("all") or offset),
         )
 
     @property
     def searches(self) -> bool:
         """Whether anything is asked; filters alone browse."""
         return bool(self.text or self.picture or self.like)
+
+    @property
+    def browses(self) -> bool:
+        """Whether a list of items is wanted, newest first."""
+        return not self.searches and (self.filtered or self.everything)
 
     @property
     def filtered(self) -> bool:
@@ -81,6 +89,7 @@ class PageQuery:
             ("modality", "" if query.modality == ANY else query.modality),
             ("category", query.category),
             *(("tag", tag) for tag in query.tags),
+            ("all", "1" if query.everything and query.browses and not query.filtered else ""),
             ("offset", str(query.offset or "")),
         ]
         given = [(key, value) for key, value in params if value]

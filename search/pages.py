@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, Final, ParamSpec
@@ -21,7 +22,7 @@ from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from embeddings.states import ItemState, with_state
 from search import query_pictures
-from search.browsing import browse, categories
+from search.browsing import browse, categories, sample
 from search.forms import PictureQueryForm, UploadForm
 from search.media import media_response
 from search.page_query import PAGE_SIZE, PageQuery
@@ -66,7 +67,7 @@ def search_page(request: HttpRequest) -> HttpResponse:
     query, shown, error, status = _words_alone(request.GET), None, "", 200
     try:
         query = PageQuery.from_address(request.GET)
-        shown = _searched(query) if query.searches else _browsed(query)
+        shown = _answer(query)
     except (QueryError, PictureGone) as exc:
         error, status = str(exc), 400
     except UnknownItem as exc:
@@ -111,7 +112,8 @@ def _render_search(
         "query": query,
         "shown": shown,
         "error": error,
-        "landing": not (query.searches or query.filtered or error),
+        "landing": not (query.searches or query.browses or error),
+        "everything": PageQuery(everything=True).address(),
         "picture_refused": bool(error) and request.method == "POST",
         "examples": EXAMPLES if settings.MMSEARCH_DEMO else (),
         "picture": picture,
@@ -126,17 +128,21 @@ def _render_search(
     return render(request, "search/search.html", context, status=status)
 
 
-def _searched(query: PageQuery) -> Shown:
-    results = search(query.to_search_query())
-    return shown_page(
-        query, tiles_of(results.hits), results.total, results.facets, results.timings.total_ms
-    )
-
-
-def _browsed(query: PageQuery) -> Shown:
-    page = browse(category=query.category, tags=query.tags, offset=query.offset, limit=PAGE_SIZE)
+def _answer(query: PageQuery) -> Shown:
+    """What was searched for, browsed, or a look around."""
+    if query.searches:
+        found = search(query.to_search_query())
+        tiles = tiles_of(found.hits)
+        return shown_page(query, tiles, found.total, found.facets, found.timings.total_ms)
     facets = Facets(categories=categories())
-    return shown_page(query, [Tile(item) for item in page.items], page.total, facets)
+    if query.browses:
+        page = browse(
+            category=query.category, tags=query.tags, offset=query.offset, limit=PAGE_SIZE
+        )
+        return shown_page(query, [Tile(item) for item in page.items], page.total, facets)
+    around = sample(PAGE_SIZE)
+    shown = shown_page(query, [Tile(item) for item in around.items], around.total, facets)
+    return dataclasses.replace(shown, next_address="")
 
 
 @require_safe

@@ -33,6 +33,23 @@ def test_empty_catalogue_says_how_to_add(client: Client) -> None:
     assert "Try" not in text_of(response)
 
 
+def test_landing_shows_newest_and_some_from_all_over(client: Client, make_item: MakeItem) -> None:
+    made = [make_item(item_id=f"i{number:02}", caption=f"{number}").item_id for number in range(60)]
+    Item.objects.filter(item_id__in=made[1:3]).delete()
+    response = client.get("/")
+    shown = tiles(response)
+    assert shown[:6] == made[:-7:-1]
+    assert len(shown) == len(set(shown)) == PAGE_SIZE
+    assert shown == sorted(shown, reverse=True)
+    assert shown[-1] == "i00"
+    everything = links(response)["All 58 items"]
+    first = client.get(everything)
+    assert tiles(first) == made[: -PAGE_SIZE - 1 : -1]
+    second = client.get(links(first)["More"])
+    assert tiles(second)[0] == made[-PAGE_SIZE - 1]
+    assert links(second)["Previous"] == everything
+
+
 def test_landing_shows_newest_and_examples(client: Client, indexed_items: dict[str, Item]) -> None:
     response = client.get("/")
     assert tiles(response) == ["words", "blue", "green", "red"]

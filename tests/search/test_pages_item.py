@@ -138,3 +138,12 @@ def test_item_page_query_count_does_not_grow_with_similar_items_or_tags(
     worker.drain()
     client.get("/items/first/")  # follows the change log
     assert queries() == few
+
+
+def test_item_page_links_staff_to_the_admin(
+    client: Client, admin_client: Client, make_item: MakeItem
+) -> None:
+    item = make_item(item_id="cup")
+    assert "Edit in the admin" not in links(client.get("/items/cup/"))
+    address = links(admin_client.get("/items/cup/"))["Edit in the admin"]
+    assert address == f"/admin/catalog/item/{item.pk}/change/"

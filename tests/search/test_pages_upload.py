@@ -100,6 +100,9 @@ def test_upload_refused_keeps_what_was_typed(client: Client, space: EmbeddingSpa
     response = client.post("/upload/", {"caption": "kept <words>", "item_id": "a/b"})
     assert "kept &lt;words&gt;</textarea>" in text_of(response)
     assert 'value="a/b"' in text_of(response)
+    assert "Please choose the picture again." not in text_of(response)
+    response = client.post("/upload/", {"image": _png(), "item_id": "a/b"})
+    assert "Please choose the picture again." in text_of(response)
 
 
 def test_upload_too_large_is_a_413_in_words(client: Client, space: EmbeddingSpace) -> None:

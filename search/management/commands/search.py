@@ -23,9 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--top", type=int, default=5, metavar="N", help="results (5)")
         parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
-    def handle(
-        self, *_args: Any, query: str, image: Path | None, top: int, **options: Any
-    ) -> None:
+    def handle(self, *_args: Any, query: str, image: Path | None, top: int, **options: Any) -> None:
         try:
             picture = decode_query_image(image.read_bytes()) if image else None
             results = search(SearchQuery(text=query, image=picture, top_n=top))
