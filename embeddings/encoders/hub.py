@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,22 +24,20 @@ CONFIGURATION: Final = (
 )
 SAFETENSORS: Final = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 PICKLED: Final = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
-WEIGHT_SUFFIXES: Final = (".safetensors", ".bin")
 
 
-def cached_snapshot(name: str) -> Path | None:
-    """Directory of a complete earlier download, without any network; None where there is none."""
+def cached_snapshots(name: str) -> Iterator[Path]:
+    """Directories of earlier downloads, which may lack weights; no network is used."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    try:
-        path = Path(snapshot_download(name, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-    complete = (path / "config.json").is_file() and any(
-        child.suffix in WEIGHT_SUFFIXES for child in path.iterdir()
-    )
-    return path if complete else None
+    for weights in (SAFETENSORS, PICKLED):
+        with contextlib.suppress(LocalEntryNotFoundError):
+            yield Path(
+                snapshot_download(
+                    name, allow_patterns=[*CONFIGURATION, *weights], local_files_only=True
+                )
+            )
 
 
 def download_snapshot(name: str) -> Path:
@@ -55,7 +55,6 @@ def download_snapshot(name: str) -> Path:
         logger.info("Downloading %s from the model hub.", name)
         path = snapshot_download(
             name,
-            revision=info.sha,
             allow_patterns=[*CONFIGURATION, *(SAFETENSORS if safe else PICKLED)],
             etag_timeout=PATIENCE,
         )

@@ -121,6 +121,14 @@ class ModelFiles:
         raise EncoderError(f"{self.directory} has no weights: put model.safetensors there.")
 
     @property
+    def is_complete(self) -> bool:
+        """Whether every file of weights is here: a download may have been interrupted."""
+        try:
+            return all(path.is_file() for path in self.weights)
+        except EncoderError:
+            return False
+
+    @property
     def state(self) -> list[list[str | int]]:
         """[path, size, mtime in ns] of every file that decides the vectors.
 
@@ -185,10 +193,13 @@ def local_files(model: str) -> ModelFiles | None:
         raise EncoderError(f"MMSEARCH_MODEL={name!r}: there is no such directory.")
     if not HUB_NAME.fullmatch(name):
         raise EncoderError(f"MMSEARCH_MODEL={name!r} names no model: set it to {CHOICES}.")
-    from embeddings.encoders.hub import cached_snapshot
+    from embeddings.encoders.hub import cached_snapshots
 
-    snapshot = cached_snapshot(name)
-    return None if snapshot is None else _checked(ModelFiles(name, snapshot))
+    for snapshot in cached_snapshots(name):
+        files = ModelFiles(name, snapshot)
+        if files.is_complete:
+            return _checked(files)
+    return None
 
 
 def resolve_model(model: str) -> ModelFiles:
