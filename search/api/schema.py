@@ -132,21 +132,25 @@ _SEARCH_ERRORS: Final = {400: _REFUSED, 401: _UNAUTHORISED, 503: _UNAVAILABLE}
 _WRITE_ERRORS: Final = {400: _REFUSED, 401: _UNAUTHORISED, 403: _FORBIDDEN, 413: _TOO_LARGE}
 
 ITEM_LIST: Final = extend_schema(
+    tags=["items"],
     summary="List items",
     examples=[OpenApiExample("An item", value=_ITEM, response_only=True)],
 )
 ITEM_RETRIEVE: Final = extend_schema(
+    tags=["items"],
     summary="Show an item",
     parameters=[_ITEM_ID],
     responses={200: _answer(serializers.ItemSerializer, _ITEM), 404: _NOT_FOUND},
 )
 ITEM_DESTROY: Final = extend_schema(
+    tags=["items"],
     summary="Delete an item",
     description="It is gone from every search at once.",
     parameters=[_ITEM_ID],
     responses={204: OpenApiResponse(description="Deleted"), 401: _UNAUTHORISED, 404: _NOT_FOUND},
 )
 ITEM_CREATE: Final = extend_schema(
+    tags=["items"],
     summary="Add or update an item",
     request=_ITEM_BODY,
     examples=[_NEW_ITEM],
@@ -162,6 +166,7 @@ _ITEM_CHANGED: Final = {
     404: _NOT_FOUND,
 }
 ITEM_UPDATE: Final = extend_schema(
+    tags=["items"],
     summary="Replace an item",
     parameters=[_ITEM_ID],
     request=_ITEM_BODY,
@@ -169,6 +174,7 @@ ITEM_UPDATE: Final = extend_schema(
     responses=_ITEM_CHANGED,
 )
 ITEM_PARTIAL_UPDATE: Final = extend_schema(
+    tags=["items"],
     summary="Change parts of an item",
     parameters=[_ITEM_ID],
     request=_ITEM_BODY,
@@ -180,6 +186,7 @@ ITEM_PARTIAL_UPDATE: Final = extend_schema(
     responses=_ITEM_CHANGED,
 )
 ITEM_SIMILAR: Final = extend_schema(
+    tags=["items"],
     summary="Find similar items",
     parameters=[_ITEM_ID, serializers.SimilarParameters],
     filters=False,
@@ -191,6 +198,7 @@ ITEM_SIMILAR: Final = extend_schema(
     },
 )
 ITEM_BULK: Final = extend_schema(
+    tags=["items"],
     operation_id="v1_items_bulk",
     summary="Add or update many items",
     request={NDJSON: serializers.BulkRecord},
@@ -227,12 +235,14 @@ ITEM_BULK: Final = extend_schema(
     },
 )
 SEARCH_GET: Final = extend_schema(
+    tags=["search"],
     operation_id="v1_search",
     summary="Search",
     parameters=[serializers.SearchParameters],
     responses={200: _answer(serializers.SearchEnvelope, _ENVELOPE), **_SEARCH_ERRORS},
 )
 SEARCH_POST: Final = extend_schema(
+    tags=["search"],
     operation_id="v1_search_composed",
     summary="Search with words, a picture, an item, or several of them",
     request={JSON: serializers.SearchRequest, FORM: serializers.SearchForm},
