@@ -13,7 +13,7 @@ from search.services import FACET_VALUES
 CATEGORY_DEPTH: Final = 5_000
 """Newest items among which categories are counted, so that a page costs the same at any size."""
 
-NEWEST: Final = 6
+NEWEST: Final = 3
 """Tiles of the first page that are the newest items; the others are picked across the catalogue."""
 PICKS: Final = 4
 """Neighbouring keys tried for a tile: deleted items leave gaps."""
