@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 from types import TracebackType
 from typing import Final, Self, TextIO
 
@@ -19,7 +19,7 @@ class Progress:
         self._stream = stream
         self._total = total
         self._what = what
-        self._started = self._said = time.monotonic()
+        self._started = self._said = monotonic()
         self._bar: tqdm[None] | None = None
         if stream.isatty():
             self._bar = tqdm(total=total, unit=f" {what}", file=stream, dynamic_ncols=True)
@@ -42,8 +42,8 @@ class Progress:
         if self._bar is not None:
             self._bar.total = max(self._total, self.done)
             self._bar.update(steps)
-        elif time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
-            self._said = time.monotonic()
+        elif monotonic() - self._said >= SECONDS_BETWEEN_LINES:
+            self._said = monotonic()
             self._stream.write(f"{self.line()}\n")
 
     def note(self, text: str) -> None:
@@ -55,16 +55,17 @@ class Progress:
 
     def line(self) -> str:
         """Where things stand, in words."""
-        rate = self.done / max(time.monotonic() - self._started, 1e-9)
+        rate = self.done / max(monotonic() - self._started, 1e-9)
         total = max(self._total, self.done)
         left = (total - self.done) / rate if rate else 0.0
         return (
             f"{self.done:,} of about {total:,} {self._what}, {rate:,.1f} a second,"
-            f" {_duration(left)} left"
+            f" {duration(left)} left"
         )
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time in words, for people who wait."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
