@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
-BIN := .venv/bin
+BIN := $(CURDIR)/.venv/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test format
@@ -12,33 +12,33 @@ help:
 	@sed -n 's/^# make/make/p' Makefile
 
 run: .venv/installed
-	@exec $(BIN)/python -m mmsearch_project --with-parent
+	@exec "$(BIN)"/python -m mmsearch_project --with-parent
 
 test: .venv/installed-dev
 	@data=$$(mktemp -d); trap 'rm -rf "$$data"' EXIT; export MMSEARCH_DATA_DIR="$$data"; set -x; \
-	$(BIN)/ruff check .; \
-	$(BIN)/ruff format --check .; \
-	$(BIN)/lint-imports; \
-	$(BIN)/mypy .; \
-	$(BIN)/python manage.py makemigrations --check --dry-run; \
-	MMSEARCH_HTTPS=1 $(BIN)/python manage.py check --deploy --fail-level WARNING; \
-	$(BIN)/pytest
+	"$(BIN)"/ruff check .; \
+	"$(BIN)"/ruff format --check .; \
+	"$(BIN)"/lint-imports; \
+	"$(BIN)"/mypy .; \
+	"$(BIN)"/python manage.py makemigrations --check --dry-run; \
+	MMSEARCH_HTTPS=1 "$(BIN)"/python manage.py check --deploy --fail-level WARNING; \
+	"$(BIN)"/pytest
 
 format: .venv/installed-dev
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	"$(BIN)"/ruff check --fix .
+	"$(BIN)"/ruff format .
 
 install: .venv/installed
 
 # Installed anew only when the requirements change.
 .venv/installed: requirements.txt constraints.txt | .venv/bin/python
 	@echo "Installing what mmsearch runs on (once; this takes some minutes) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@"$(BIN)"/python -m pip install --quiet --disable-pip-version-check \
 	    --requirement requirements.txt --constraint constraints.txt
 	@touch $@
 
 .venv/installed-dev: .venv/installed requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	@"$(BIN)"/python -m pip install --quiet --disable-pip-version-check \
 	    --requirement requirements-dev.txt --constraint constraints.txt
 	@touch $@
 

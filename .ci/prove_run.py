@@ -6,6 +6,7 @@ delete). Exit status 0 where everything held; else the run's log is printed and 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -145,8 +146,9 @@ def main() -> None:
         prove(folder, log)
     except BaseException:
         print(log.read_text(errors="replace")[-8000:], file=sys.stderr)
-        for line in processes_of(folder / "clone"):
-            os.kill(int(line.split()[0]), signal.SIGKILL)
+        for process in processes_of(folder / "clone"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(process.split()[0]), signal.SIGKILL)
         raise
 
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 from typing import Final
 
 import psutil
 
 logger = logging.getLogger(__name__)
 
-_process: Final = psutil.Process()
 MB: Final = 2**20
+
+
+@functools.cache
+def _process(pid: int) -> psutil.Process:
+    """This process; by its id, for a forked child inherits what its parent looked up."""
+    return psutil.Process(pid)
 
 
 def log_resources(event: str) -> None:
     """Log CPU percent since the last call and memory in MB after `event`."""
-    memory = _process.memory_info()
+    process = _process(os.getpid())
+    memory = process.memory_info()
     logger.info(
         "Resources after %s: cpu %.0f %%, memory %.0f MB resident, %.0f MB virtual",
         event,
-        _process.cpu_percent(),
+        process.cpu_percent(),
         memory.rss / MB,
         memory.vms / MB,
     )
