@@ -15,6 +15,8 @@ FOLDER: Final = "queries"
 """Below the media folder: the page shows the picture it searched with."""
 KEPT: Final = 24 * 3600
 """Seconds from the upload; the next upload clears what is older."""
+MAX_KEPT: Final = 500
+"""Pictures kept at most, so that nobody fills the disk by searching."""
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
@@ -51,9 +53,14 @@ def name(token: str) -> str:
 
 def _clear_old(folder: Path) -> None:
     oldest = time.time() - KEPT
-    for file in folder.glob("*.png"):
-        try:
-            if file.stat().st_mtime < oldest:
-                file.unlink()
-        except FileNotFoundError:  # another process cleared it
-            continue
+    files = sorted(((_modified(file), file) for file in folder.glob("*.png")), reverse=True)
+    for place, (modified, file) in enumerate(files, start=1):
+        if modified < oldest or place >= MAX_KEPT:
+            file.unlink(missing_ok=True)
+
+
+def _modified(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # another process cleared it
+        return 0.0
