@@ -46,7 +46,6 @@ class EmbeddingService:
 
     def __init__(self, model: Path) -> None:
         self.model: Any = CLIPModel.from_pretrained(model)
-        self.model.eval()
         self.processor: Any = CLIPProcessor.from_pretrained(model)
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:

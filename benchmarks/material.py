@@ -126,7 +126,9 @@ def photographic_noise(size: tuple[int, int], *, seed: int) -> NDArray[np.uint8]
         grid = 0.75 * grid[..., :1] + 0.25 * grid  # colour channels mostly agree
         for channel in range(3):
             layer = Image.fromarray(grid[..., channel].astype(np.float32))
-            pixels[..., channel] += amplitude * np.asarray(layer.resize(size, Image.Resampling.BICUBIC))
+            pixels[..., channel] += amplitude * np.asarray(
+                layer.resize(size, Image.Resampling.BICUBIC)
+            )
         cells *= 2
     pixels += source.standard_normal((height, width, 1), dtype=np.float32) * 11
     shown: NDArray[np.uint8] = np.clip(pixels * 0.45 + 118, 0, 255).astype(np.uint8)

@@ -164,7 +164,9 @@ class Run:
     def _write_corpus(self) -> tuple[Path, Path]:
         """Vectors and captions that both systems start with."""
         vectors, captions = self.folder / "vectors.npy", self.folder / "captions.txt"
-        chunks = [rows for _, rows in Corpus().chunks(self.plan.items)]
+        config = json.loads((self.plan.model / "config.json").read_text(encoding="utf-8"))
+        corpus = Corpus(dimension=config["projection_dim"])
+        chunks = [rows for _, rows in corpus.chunks(self.plan.items)]
         np.save(vectors, np.concatenate(chunks))
         lines = islice(material.captions(seed=5), self.plan.items)
         captions.write_text("\n".join(lines) + "\n", encoding="utf-8")
