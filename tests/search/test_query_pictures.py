@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def test_old_pictures_are_cleared_by_the_next() -> None:
     query_pictures.keep(Image.new("RGB", (4, 4)))
     assert not _file(old).exists()
     assert _file(recent).exists()
-    with pytest.raises(query_pictures.PictureGone, match="Please choose it again."):
+    with pytest.raises(query_pictures.PictureGone, match="Please choose it again"):
         query_pictures.find(old)
 
 
