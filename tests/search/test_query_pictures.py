@@ -35,6 +35,16 @@ def test_old_pictures_are_cleared_by_the_next() -> None:
         query_pictures.find(old)
 
 
+def test_the_oldest_goes_when_too_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(Path(settings.MEDIA_ROOT) / query_pictures.FOLDER, ignore_errors=True)
+    monkeypatch.setattr(query_pictures, "MAX_KEPT", 2)
+    tokens = [query_pictures.keep(Image.new("RGB", (4, 4))) for _ in range(2)]
+    for age, token in enumerate(tokens, start=1):
+        os.utime(_file(token), (time.time() - 100 + age,) * 2)
+    tokens.append(query_pictures.keep(Image.new("RGB", (4, 4))))
+    assert [_file(token).exists() for token in tokens] == [False, True, True]
+
+
 @pytest.mark.parametrize(
     "token", ["", "../../secret_key", "a" * 21, "a" * 22, "ä" * 22, "\x00" * 22]
 )
