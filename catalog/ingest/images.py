@@ -34,6 +34,8 @@ warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\b")
 OWN_PREVIEW_SIDE: Final = 512
 """Pixels of the short side up to which a plain picture needs no second file."""
 OWN_PREVIEW_PIXELS: Final = 512 * 1024
+OWN_PREVIEW_BYTES: Final = 2**20
+"""More than that is metadata, which no page should carry."""
 PREVIEW_QUALITY: Final = 92
 LARGE_PIXELS: Final = 24_000_000
 """Pictures beyond this are decoded one at a time: a 100-megapixel one takes about a gigabyte."""
@@ -97,7 +99,7 @@ def check_image(data: bytes, *, filename: str = "") -> CheckedImage:
     with _opened(data, filename) as image:
         image_format = _format(image)
         profile = image.info.get("icc_profile") if image.mode == "RGB" else None
-        serves = _serves_as_it_is(image)
+        serves = len(data) <= OWN_PREVIEW_BYTES and _serves_as_it_is(image)
         width, height = _load(image, halve=serves)
         turned = pixels.orientation(image)
         if turned >= 5:

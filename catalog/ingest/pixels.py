@@ -45,6 +45,8 @@ def to_preview(image: Image.Image, turned: int) -> Image.Image:
 
     `turned` is its EXIF orientation. Raises ValueError for modes that have no way to RGB.
     """
+    if image.mode in {"I", "F"}:
+        image = _shrink(image)  # first: at eight bytes a pixel it would take gigabytes
     image = _to_8_bit(image)
     if image.has_transparency_data:
         image = image if image.mode in {"RGBA", "LA"} else image.convert("RGBA")

@@ -75,6 +75,15 @@ def test_check_image_makes_no_second_file_of_a_small_plain_picture(image_format:
     assert check_image(encoded(photo(300, 200).convert("L"), image_format)).preview is None
 
 
+def test_check_image_makes_a_second_file_of_a_small_picture_with_much_metadata() -> None:
+    data = encoded(photo(64, 48), comment=bytes(60_000))
+    assert check_image(data).preview is None
+    heavy = data[:2] + (b"\xff\xfe\xff\xff" + bytes(0xFFFD)) * 20 + data[2:]
+    preview = check_image(heavy).preview
+    assert preview is not None
+    assert len(preview) < 5000
+
+
 @pytest.mark.parametrize("image_format", ["GIF", "BMP", "TIFF", "AVIF"])
 def test_check_image_makes_a_jpeg_of_what_browsers_or_encoder_read_badly(image_format: str) -> None:
     preview = check_image(encoded(photo(64, 48), image_format)).preview
@@ -151,6 +160,14 @@ def test_check_image_stretches_wider_greys(dtype: type[np.number[Any]]) -> None:
     )
     image = upright(encoded(Image.fromarray(values), "TIFF"))
     expected = Image.fromarray(np.linspace(0, 255, 64 * 48).reshape(48, 64).astype(np.uint8))
+    assert near(corners(image), corners(expected))
+
+
+def test_check_image_stretches_wide_greys_of_large_pictures() -> None:
+    values = np.linspace(0, 90_000, 900 * 600).reshape(600, 900).astype(np.float32)
+    image = upright(encoded(Image.fromarray(values), "TIFF"))
+    assert image.size == (672, 448)
+    expected = Image.fromarray(np.linspace(0, 255, 900 * 600).reshape(600, 900).astype(np.uint8))
     assert near(corners(image), corners(expected))
 
 
