@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import os
@@ -73,6 +74,10 @@ class Child:
         if self.process is not None and self.runs():
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+            with contextlib.suppress(ProcessLookupError):
+                for _ in range(100):  # a killed process still has to die
+                    os.killpg(self.process.pid, 0)  # raises once the group is empty
+                    time.sleep(0.05)
 
 
 def describe_status(status: int) -> str:

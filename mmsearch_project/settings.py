@@ -70,6 +70,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "mmsearch_project.middleware.RequestLog",
     "search.metrics.RequestMetrics",
+    "search.abandonment.NoticeAbandonment",
     "django.middleware.security.SecurityMiddleware",
     "mmsearch_project.middleware.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",

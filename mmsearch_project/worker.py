@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Final
 
 import django
+import psutil
 from django_q import cluster
 
 from mmsearch_project.processes import follow_parent
@@ -61,23 +62,28 @@ class Cluster(cluster.Cluster):  # type: ignore[misc]  # django_q has no types
 
     def sig_handler(self, signum: int, frame: FrameType | None) -> None:
         self.stopping = True
+        set_niceness(0)  # whoever waits for the end is not to wait longer for our modesty
         super().sig_handler(signum, frame)
 
 
-def yield_processor() -> None:
-    """Let every other process go first, this one's session included.
+def set_niceness(niceness: int) -> None:
+    """Let other processes go before this one and its children, as far as the system permits.
 
     Where Linux groups processes by session (autogroup), niceness counts inside a group alone: the
     group has a niceness of its own.
     """
-    os.nice(NICENESS)
-    with contextlib.suppress(OSError):  # no such kernel feature, or not ours to set
-        Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
+    me = psutil.Process()
+    with contextlib.suppress(psutil.Error):  # only the administrator may lower it again
+        for process in (me, *me.children(recursive=True)):
+            process.nice(niceness)
+    if os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # no such kernel feature, or not ours to set
+            Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def main() -> int:
     """Run clusters until asked to stop. Raises RuntimeError where one cannot even start."""
-    yield_processor()
+    set_niceness(NICENESS)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
     django.setup()
     from catalog.resources import log_resources
