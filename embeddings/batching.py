@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -37,11 +38,18 @@ class TextBatcher:
         self._remembered: OrderedDict[str, Vector] = OrderedDict()
         self._busy = False
 
-    def encode(self, text: str, *, timeout: float | None = None) -> Vector:
+    def encode(
+        self,
+        text: str,
+        *,
+        timeout: float | None = None,
+        is_abandoned: Callable[[], bool] | None = None,
+    ) -> Vector:
         """The unit vector of `text`, float32 (d,), read-only.
 
-        A caller that has waited `timeout` seconds gives up; a text that nobody waits for any more
-        is not encoded. Raises EncoderError, also on giving up.
+        A caller that has waited `timeout` seconds gives up, and `is_abandoned` is asked before
+        encoding begins: a text that nobody waits for any more is not encoded. Raises
+        EncoderError, also on giving up.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._lock:
@@ -51,6 +59,8 @@ class TextBatcher:
                 return known
             entry = self._entries.setdefault(text, _Entry(text))
             entry.callers += 1
+            if is_abandoned is not None:
+                entry.watches.append(is_abandoned)
             leads = self._take_lead(entry)
         while True:
             if leads:
@@ -75,16 +85,20 @@ class TextBatcher:
     def _encode_waiting(self, own: _Entry) -> None:
         """Encode one batch, `own` first, and wake a waiting caller to go on."""
         with self._lock:
-            waiting = [entry for entry in self._entries.values() if not entry.is_taken]
-            batch = [own, *waiting[: MAX_BATCH - 1]]
+            waiting = [own, *(entry for entry in self._entries.values() if not entry.is_taken)]
+            dropped = [entry for entry in waiting if entry.is_abandoned()]
+            batch = [entry for entry in waiting if entry not in dropped][:MAX_BATCH]
             for entry in batch:
                 entry.is_taken = True
+            for entry in dropped:
+                entry.error = EncoderError("The client has gone: its query was not computed.")
         try:
-            self._encode(batch)
+            if batch:
+                self._encode(batch)
         finally:
             with self._lock:
                 self._busy = False
-                for entry in batch:
+                for entry in (*batch, *dropped):
                     del self._entries[entry.text]
                     self._remember(entry)
                     entry.woken.set()
@@ -145,11 +159,17 @@ class _Entry:
     def __init__(self, text: str) -> None:
         self.text = text
         self.callers = 0
+        self.watches: list[Callable[[], bool]] = []
+        """One of each caller that can tell that its client has gone."""
         self.is_taken = False
         self.woken = threading.Event()
         """Answered, or told to take the lead."""
         self.vector: Vector | None = None
         self.error: Exception | None = None
+
+    def is_abandoned(self) -> bool:
+        """Whether every caller's client has gone."""
+        return len(self.watches) == self.callers and all(gone() for gone in self.watches)
 
     @property
     def is_answered(self) -> bool:

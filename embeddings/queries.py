@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Final
 
 from embeddings.backends import default_encoder
@@ -11,6 +13,9 @@ from embeddings.encoders.base import Encoder, Vectors
 
 PATIENCE: Final = 30.0
 """Seconds after which a query that still waits for the encoder is given up, not computed."""
+
+client_has_gone: ContextVar[Callable[[], bool] | None] = ContextVar("client_has_gone", default=None)
+"""Where a server can tell that nobody waits for the answer any more, it says so here."""
 
 _lock = threading.Lock()
 _batchers: dict[Encoder, TextBatcher] = {}
@@ -24,4 +29,4 @@ def encode_query_text(text: str) -> Vectors:
             _batchers.clear()  # another encoder's vectors never answer for this one
             _batchers[encoder] = TextBatcher(encoder)
         batcher = _batchers[encoder]
-    return batcher.encode(text, timeout=PATIENCE)
+    return batcher.encode(text, timeout=PATIENCE, is_abandoned=client_has_gone.get())

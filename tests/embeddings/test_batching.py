@@ -210,3 +210,39 @@ def test_many_threads_all_get_their_own_answer(batcher: TextBatcher, encoder: He
 
     assert answers == [[float(len(text))] for text in texts]
     assert sum(len(batch) for batch in encoder.batches) == 50
+
+
+def test_a_text_whose_clients_have_all_gone_is_not_encoded(
+    batcher: TextBatcher, encoder: HeldEncoder
+) -> None:
+    with ThreadPoolExecutor(5) as pool:
+        first = hold(pool, batcher, encoder)
+        gone = pool.submit(batcher.encode, "gone", is_abandoned=lambda: True)
+        half_gone = [
+            pool.submit(batcher.encode, "half gone", is_abandoned=lambda: True),
+            pool.submit(batcher.encode, "half gone", is_abandoned=lambda: False),
+        ]
+        unwatched = pool.submit(batcher.encode, "unwatched")
+        wait_for_callers(batcher, 4)
+        encoder.gate.set()
+
+        with pytest.raises(EncoderError, match="The client has gone"):
+            gone.result(30)
+        assert [future.result(30).tolist() for future in half_gone] == [[9.0], [9.0]]
+        assert unwatched.result(30).tolist() == [9.0]
+        assert first.result(30).tolist() == [5.0]
+    assert sorted(text for batch in encoder.batches for text in batch) == [
+        "first",
+        "half gone",
+        "unwatched",
+    ]
+
+
+def test_a_leader_whose_client_has_gone_hands_over(
+    batcher: TextBatcher, encoder: HeldEncoder
+) -> None:
+    with pytest.raises(EncoderError, match="The client has gone"):
+        batcher.encode("gone", is_abandoned=lambda: True)
+
+    assert batcher.encode("next").tolist() == [4.0]
+    assert encoder.batches == [["next"]]
