@@ -12,8 +12,10 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
+from catalog.ingest import ItemRecord, ingest
 from catalog.models import Item
 from embeddings import worker
+from embeddings.models import EmbeddingSpace
 from search import query_pictures
 from search.page_query import PAGE_SIZE
 from search.queries import SearchQuery
@@ -133,8 +135,8 @@ def test_search_before_anything_is_indexed_says_so(client: Client, make_item: Ma
     assert "No item is indexed yet." in text_of(client.get("/", {"q": "red"}))
 
 
-def test_search_pages_through_everything_once(client: Client, make_item: MakeItem) -> None:
-    made = {make_item(colour="red").item_id for _ in range(PAGE_SIZE + 2)}
+def test_search_pages_through_everything_once(client: Client, space: EmbeddingSpace) -> None:
+    made = {*_many(PAGE_SIZE + 2)}
     worker.drain()
     first = client.get("/", {"q": "red", "tag": []})
     assert len(tiles(first)) == PAGE_SIZE
@@ -316,6 +318,12 @@ def test_missing_page_is_said_in_words(client: Client, db: None) -> None:
     response = client.get("/no/such/page/")
     assert response.status_code == 404
     assert "There is nothing at this address." in text_of(response)
+
+
+def _many(count: int) -> list[str]:
+    """Store items in one batch; their ids, oldest first."""
+    records = [ItemRecord(item_id=f"i{number:02}", caption="red") for number in range(count)]
+    return [outcome.item_id for outcome in ingest(records)]
 
 
 def _file(data: bytes, name: str = "query.png") -> SimpleUploadedFile:
