@@ -222,6 +222,7 @@ def _serves_as_it_is(image: Image.Image) -> bool:
 def _encode(picture: Image.Image, profile: bytes | None) -> bytes:
     buffer = io.BytesIO()
     keep = profile if profile and len(profile) <= MAX_PROFILE_BYTES else None
+    picture.info = {}  # Pillow would write the source's comment again
     picture.save(buffer, "JPEG", quality=PREVIEW_QUALITY, icc_profile=keep)
     return buffer.getvalue()
 
