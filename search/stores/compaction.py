@@ -53,12 +53,16 @@ class _Source:
         return vectors
 
 
-def worth_compacting(state: State) -> bool:
-    """Whether the delta slows searches, or the dead waste space, enough."""
+def worth_compacting(state: State, plan: Plan) -> bool:
+    """Whether the delta slows searches, or the dead waste space, enough.
+
+    Also where `plan` is another approximate index: the memory budget was changed, or outgrown.
+    """
     rows = len(state.segment)
-    dead = rows - state.live_rows
-    return len(state.delta_live) > max(DELTA_ROWS, DELTA_SHARE * rows) or dead > max(
-        DELTA_ROWS, DEAD_SHARE * rows
+    return (
+        len(state.delta_live) > max(DELTA_ROWS, DELTA_SHARE * rows)
+        or rows - state.live_rows > max(DELTA_ROWS, DEAD_SHARE * rows)
+        or {plan.kind, state.segment.kind} == {Kind.HNSW, Kind.IVF}
     )
 
 

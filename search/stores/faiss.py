@@ -164,20 +164,22 @@ class FaissStore(VectorStore):
     # Compaction
 
     def needs_compaction(self) -> bool:
-        return compaction.worth_compacting(self._state)
+        state = self._state
+        return compaction.worth_compacting(state, self._plan(state))
 
     def compact(self, *, threads: int = 1) -> bool:
         with self._directory.building() as folder:
             if folder is None:
                 return False
             state = self._state
-            plan = plan_index(
-                count=state.count, dimension=self.dimension, memory_mb=self._memory_mb
-            )
+            plan = self._plan(state)
             written = compaction.write(state, folder, plan, threads=threads)
             snapshot = self._describe(state, folder, plan, written)
             segment = Segment.open(self._directory, snapshot)
             return self._install(segment, snapshot, state)
+
+    def _plan(self, state: State) -> Plan:
+        return plan_index(count=state.count, dimension=self.dimension, memory_mb=self._memory_mb)
 
     def _describe(
         self, state: State, folder: Path, plan: Plan, written: compaction.Written

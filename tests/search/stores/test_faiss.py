@@ -221,6 +221,23 @@ def test_compaction_is_worth_it_once_the_delta_or_the_dead_are_many(
     assert seen == [False, True, False, False, True]
 
 
+def test_another_memory_budget_is_a_reason_to_compact(
+    pair: tuple[FaissStore, NumpyStore], tmp_path: Path, approximate: dict[str, Any]
+) -> None:
+    same, other = approximate["memory_mb"], None if approximate["memory_mb"] else 0.01
+    kinds = []
+    for memory_mb in (same, other):
+        store = FaissStore(DIMENSION, tmp_path, key=KEY, memory_mb=memory_mb)
+        assert store.refresh() == 1
+        store.commit(1)
+        kinds.append((store.stats().kind, store.needs_compaction()))
+    assert store.compact()
+    kinds.append((store.stats().kind, store.needs_compaction()))
+    before, after = ("ivf", "hnsw") if same else ("hnsw", "ivf")
+    assert kinds == [(before, False), (before, True), (after, False)]
+    assert recall(store, pair[1], 10, None) >= 0.97
+
+
 def test_tuning_lowers_an_effort_beyond_need(
     pair: tuple[FaissStore, NumpyStore], caplog: pytest.LogCaptureFixture
 ) -> None:
