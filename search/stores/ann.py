@@ -26,6 +26,8 @@ Mask: TypeAlias = NDArray[np.bool_]
 
 BLOCK_ROWS: Final = 8192
 """Rows handled at once where a whole file is read: 8 MiB of float16 at 512 dimensions."""
+SCAN_ROWS: Final = 1024
+"""Rows scanned at once for a single query: 1 MiB at 512 dimensions."""
 TRAINING_ROWS: Final = 65_536
 """Rows that ranges, centroids and codebooks are learned from."""
 

@@ -33,8 +33,11 @@ EFFORTS: Final = {
 """Operating points that tuning walks, least first."""
 FIRST_EFFORT: Final = {Kind.EXACT: 0, Kind.HNSW: 64, Kind.IVF: 96}
 """Operating point of a new index, until it is tuned."""
-ROWS_PER_EFFORT: Final = 80
-"""Rows scanned exactly in the time that one more unit of efSearch takes (measured, both warm)."""
+ROWS_PER_EFFORT: Final = 40
+"""Rows scanned exactly in the time that one more unit of effort takes.
+
+Measured with 512 dimensions: 17 in a graph of 100,000 vectors, 70 in one of 1,000,000.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
