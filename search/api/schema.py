@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.serializers import Serializer
 
-from search.api import serializers
+from search.api import examples, reports, serializers
 
 JSON: Final = "application/json"
 FORM: Final = "multipart/form-data"
@@ -18,11 +17,6 @@ NDJSON: Final = "application/x-ndjson"
 _ITEM_ID: Final = OpenApiParameter(
     "item_id", OpenApiTypes.STR, OpenApiParameter.PATH, description="The item's own id."
 )
-_FIELD_ERRORS: Final = {
-    "type": "object",
-    "additionalProperties": {"type": "array", "items": {"type": "string"}},
-    "description": "What is wrong with each field; `detail` where the body cannot be read.",
-}
 _REFUSED: Final = OpenApiResponse(
     OpenApiTypes.OBJECT,
     description="What is wrong, by field; `detail` where the body cannot be read.",
@@ -35,7 +29,7 @@ _REFUSED: Final = OpenApiResponse(
 
 def _error(description: str, detail: str) -> OpenApiResponse:
     return OpenApiResponse(
-        serializers.Detail,
+        reports.Detail,
         description=description,
         examples=[OpenApiExample(description, value={"detail": detail})],
     )
@@ -60,67 +54,6 @@ def _answer(
     )
 
 
-_ITEM: Final = {
-    "item_id": "apple-1",
-    "title": "Red apple",
-    "caption": "A red apple on a wooden table.",
-    "tags": ["fruit", "red"],
-    "category": "Food",
-    "image_url": "http://localhost:8000/media/images/3f/apple-1_3f9a0c1d2b4e.jpg",
-    "thumbnail_url": "http://localhost:8000/media/previews/3f/apple-1_3f9a0c1d2b4e.jpg",
-    "original_filename": "apple.jpg",
-    "width": 1024,
-    "height": 768,
-    "state": "indexed",
-    "error": "",
-    "created_at": "2026-01-31T12:00:00Z",
-    "updated_at": "2026-01-31T12:00:00Z",
-    "url": "http://localhost:8000/api/v1/items/apple-1/",
-}
-_ENVELOPE: Final = {
-    "results": [
-        {
-            "item_id": "apple-1",
-            "id": "1",
-            "score": 0.2817,
-            "modality": "image",
-            "title": "Red apple",
-            "caption": "A red apple on a wooden table.",
-            "tags": ["fruit", "red"],
-            "category": "Food",
-            "image_url": _ITEM["image_url"],
-            "thumbnail_url": _ITEM["thumbnail_url"],
-            "url": _ITEM["url"],
-        }
-    ],
-    "total": 1852,
-    "top_n": 5,
-    "offset": 0,
-    "facets": {
-        "categories": [{"name": "Food", "count": 41}],
-        "tags": [{"name": "fruit", "count": 17}],
-    },
-    "timings": {"encode_ms": 0.9, "index_ms": 0.4, "database_ms": 1.1, "total_ms": 2.4},
-}
-_LEGACY: Final = {
-    "results": [
-        {
-            "id": "1",
-            "item_id": "item1",
-            "score": 0.2817,
-            "text": "A fluffy cat sitting on a couch.",
-            "image_path": "images/3f/item1_3f9a0c1d2b4e.jpg",
-            "metadata": {
-                "title": "Fluffy Cat",
-                "tags": "cat,pet,animal",
-                "category": "Animals",
-                "original_filename": "cat.jpg",
-                "faiss_id": 1,
-            },
-        }
-    ],
-    "query_time": 0.004,
-}
 _NEW_ITEM: Final = OpenApiExample(
     "A caption alone",
     value={"item_id": "sunset-1", "caption": "Sunset over the mountains.", "tags": ["nature"]},
@@ -134,13 +67,13 @@ _WRITE_ERRORS: Final = {400: _REFUSED, 401: _UNAUTHORISED, 403: _FORBIDDEN, 413:
 ITEM_LIST: Final = extend_schema(
     tags=["items"],
     summary="List items",
-    examples=[OpenApiExample("An item", value=_ITEM, response_only=True)],
+    examples=[OpenApiExample("An item", value=examples.ITEM, response_only=True)],
 )
 ITEM_RETRIEVE: Final = extend_schema(
     tags=["items"],
     summary="Show an item",
     parameters=[_ITEM_ID],
-    responses={200: _answer(serializers.ItemSerializer, _ITEM), 404: _NOT_FOUND},
+    responses={200: _answer(serializers.ItemSerializer, examples.ITEM), 404: _NOT_FOUND},
 )
 ITEM_DESTROY: Final = extend_schema(
     tags=["items"],
@@ -155,13 +88,15 @@ ITEM_CREATE: Final = extend_schema(
     request=_ITEM_BODY,
     examples=[_NEW_ITEM],
     responses={
-        201: _answer(serializers.ItemSerializer, {**_ITEM, "state": "pending"}, "Added"),
-        200: _answer(serializers.ItemSerializer, _ITEM, "An item of this id was there: updated"),
+        201: _answer(serializers.ItemSerializer, {**examples.ITEM, "state": "pending"}, "Added"),
+        200: _answer(
+            serializers.ItemSerializer, examples.ITEM, "An item of this id was there: updated"
+        ),
         **_WRITE_ERRORS,
     },
 )
 _ITEM_CHANGED: Final = {
-    200: _answer(serializers.ItemSerializer, {**_ITEM, "state": "pending"}, "Changed"),
+    200: _answer(serializers.ItemSerializer, {**examples.ITEM, "state": "pending"}, "Changed"),
     **_WRITE_ERRORS,
     404: _NOT_FOUND,
 }
@@ -191,7 +126,7 @@ ITEM_SIMILAR: Final = extend_schema(
     parameters=[_ITEM_ID, serializers.SimilarParameters],
     filters=False,
     responses={
-        200: _answer(serializers.SearchEnvelope, _ENVELOPE),
+        200: _answer(serializers.SearchEnvelope, examples.ENVELOPE),
         404: _NOT_FOUND,
         409: _error("Not embedded yet", "This item has no vector yet: it is pending or failed."),
         **_SEARCH_ERRORS,
@@ -239,7 +174,7 @@ SEARCH_GET: Final = extend_schema(
     operation_id="v1_search",
     summary="Search",
     parameters=[serializers.SearchParameters],
-    responses={200: _answer(serializers.SearchEnvelope, _ENVELOPE), **_SEARCH_ERRORS},
+    responses={200: _answer(serializers.SearchEnvelope, examples.ENVELOPE), **_SEARCH_ERRORS},
 )
 SEARCH_POST: Final = extend_schema(
     tags=["search"],
@@ -255,7 +190,7 @@ SEARCH_POST: Final = extend_schema(
         )
     ],
     responses={
-        200: _answer(serializers.SearchEnvelope, _ENVELOPE),
+        200: _answer(serializers.SearchEnvelope, examples.ENVELOPE),
         413: _TOO_LARGE,
         **_SEARCH_ERRORS,
     },
@@ -296,7 +231,7 @@ SEARCH_TEXT: Final = extend_schema(
         )
     ],
     responses={
-        200: _answer(serializers.LegacyResults, _LEGACY),
+        200: _answer(serializers.LegacyResults, examples.LEGACY),
         **_SEARCH_ERRORS,
         500: _ENCODING_FAILED,
     },
@@ -307,7 +242,7 @@ SEARCH_IMAGE: Final = extend_schema(
     tags=["original"],
     request={FORM: serializers.ImageQuery},
     responses={
-        200: _answer(serializers.LegacyResults, _LEGACY),
+        200: _answer(serializers.LegacyResults, examples.LEGACY),
         **_SEARCH_ERRORS,
         413: _TOO_LARGE,
         500: _ENCODING_FAILED,
@@ -319,33 +254,8 @@ STATS: Final = extend_schema(
     tags=["original"],
     responses={
         200: _answer(
-            serializers.SystemReport,
-            {
-                "message": "System Stats",
-                "total_vectors_in_faiss": 3704,
-                "memory_rss_mb": 250.75,
-                "memory_vms_mb": 1200.5,
-                "cpu_percent": 12.5,
-                "faiss_index_path": "data/index",
-                "metadata_db_path": "data/mmsearch.sqlite3",
-                "items": 1852,
-                "indexed": 1852,
-                "pending": 0,
-                "failed": 0,
-                "model": "starter",
-                "indexes": [
-                    {
-                        "modality": "image",
-                        "kind": "exact",
-                        "vectors": 1852,
-                        "delta": 0,
-                        "dead": 0,
-                        "effort": 0,
-                        "bytes_per_vector": 264.0,
-                        "recall": 1.0,
-                    }
-                ],
-            },
+            reports.SystemReport,
+            examples.STATS,
         ),
         401: _UNAUTHORISED,
         503: _UNAVAILABLE,
@@ -355,7 +265,7 @@ HEALTHZ: Final = extend_schema(
     operation_id="healthz",
     summary="Liveness",
     tags=["operation"],
-    responses={200: _answer(serializers.Liveness, {"status": "ok"}, "The process answers")},
+    responses={200: _answer(reports.Liveness, {"status": "ok"}, "The process answers")},
 )
 READYZ: Final = extend_schema(
     operation_id="readyz",
@@ -363,12 +273,12 @@ READYZ: Final = extend_schema(
     tags=["operation"],
     responses={
         200: _answer(
-            serializers.ReadinessReport,
+            reports.ReadinessReport,
             {"ready": True, "parts": {"database": "ok", "model": "ok", "index": "ok"}},
             "Ready",
         ),
         503: _answer(
-            serializers.ReadinessReport,
+            reports.ReadinessReport,
             {"ready": False, "parts": {"database": "ok", "model": "loading", "index": "loading"}},
             "Not ready",
         ),
@@ -386,13 +296,3 @@ METRICS: Final = extend_schema(
         401: _UNAUTHORISED,
     },
 )
-
-
-class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """Tells the schema how the browser's login is sent."""
-
-    target_class = "search.api.authentication.Session"
-    name = "cookieAuth"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:  # noqa: ARG002
-        return {"type": "apiKey", "in": "cookie", "name": "sessionid"}
