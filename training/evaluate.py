@@ -227,14 +227,14 @@ def _session(tower: nn.Module, example: Tensor, name: str) -> onnxruntime.Infere
 
 
 def _milliseconds(call: Callable[[], object], batch: int) -> float:
-    """Median time of one input, in a batch, after warm-up."""
+    """Median processor time of one input, in a batch, after warm-up."""
     for _ in range(5):
         call()
     taken = []
     for _ in range(REPEATS):
-        before = time.perf_counter()
+        before = time.process_time()
         call()
-        taken.append(time.perf_counter() - before)
+        taken.append(time.process_time() - before)
     return statistics.median(taken) / batch * 1000
 
 

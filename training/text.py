@@ -9,16 +9,17 @@ import json
 import math
 import re
 import time
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
 
 from training.corpus import CORPUS_FILE, TOKENIZER, plain
 from training.image import save
+from training.teacher import DIMENSION, embed, load_space
 from training.towers import TEXT_LENGTH, build_model
 from training.workspace import QUERIES, WORK
 
@@ -27,6 +28,7 @@ BATCH: Final = 256
 PEAK_RATE: Final = 1.5e-3
 WEIGHT_DECAY: Final = 0.02
 WARM_UP: Final = 0.03
+BUCKETS: Final = 6  # of like length
 OWN_SHARE: Final = 0.4  # of each batch: labels and tags; the rest general English
 SCALE: Final = 20.0  # inverse temperature of the contrast inside a batch
 COSINE_WEIGHT: Final = 4.0
@@ -77,6 +79,71 @@ def nearness(model: CLIPModel, ids: Tensor, right: Tensor) -> float:
     return (encode_texts(model, ids) * right).sum(dim=-1).mean().item()
 
 
+@torch.no_grad()
+def start_from_words(model: CLIPModel, tokenizer: CLIPTokenizer) -> None:
+    """Start as a bag of words: tokens hold the teacher's vectors, attention averages them."""
+    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer) - 2)))
+    pieces = [name.removesuffix("</w>") for name in names]
+    vectors = torch.from_numpy(load_space().project(embed(pieces)))
+    model.text_model.embeddings.token_embedding.weight[: len(pieces)] = vectors
+    identity = torch.eye(DIMENSION)
+    for layer in model.text_model.encoder.layers:
+        attention = layer.self_attn
+        for projection in (attention.q_proj, attention.k_proj):
+            projection.weight.mul_(0.5)
+        for projection in (attention.v_proj, attention.out_proj):
+            projection.weight.mul_(0.3).add_(0.7 * identity)
+    model.text_projection.weight.copy_(identity)
+
+
+def build_optimisers(model: CLIPModel) -> list[torch.optim.Optimizer]:
+    """Muon for the encoder's matrices, AdamW for the rest of the text tower."""
+    named = [(n, p) for n, p in model.named_parameters() if n.startswith("text_")]
+    matrices = [p for n, p in named if p.ndim == 2 and ".encoder." in n]
+    others = [p for n, p in named if p.ndim < 2 or ".encoder." not in n]
+    return [
+        torch.optim.Muon(matrices, weight_decay=WEIGHT_DECAY, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def take_step(
+    optimisers: list[torch.optim.Optimizer],
+    parameters: list[nn.Parameter],
+    loss: Tensor,
+    rate: float,
+) -> None:
+    """Descend along the clipped gradient of ``loss``."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+    for optimiser in optimisers:
+        optimiser.step()
+
+
+class Batches:
+    """Draws batches of texts of like length: part catalogue, part general English."""
+
+    def __init__(self, lengths: Tensor, own: Tensor, general: Tensor) -> None:
+        self._parts = []
+        for rows in (own, general):
+            ordered = rows[lengths[rows].argsort(stable=True)]
+            self._parts.append(ordered.tensor_split(BUCKETS))
+
+    def draw(self) -> Tensor:
+        """Rows of one batch, each at most once."""
+        bucket = int(torch.randint(BUCKETS, ()))
+        share = (OWN_SHARE, 1 - OWN_SHARE)
+        drawn = [
+            part[bucket][torch.randint(len(part[bucket]), (int(BATCH * of),))]
+            for part, of in zip(self._parts, share, strict=True)
+        ]
+        return torch.unique(torch.cat(drawn))
+
+
 def rate_at(progress: float, peak: float) -> float:
     """Linear warm-up, then cosine to zero; ``progress`` in 0..1."""
     if progress < WARM_UP:
@@ -94,42 +161,34 @@ def main() -> None:
     tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
     stored, forbidden = np.load(CORPUS_FILE), queries()
     texts, vectors = stored["texts"].tolist(), torch.from_numpy(stored["vectors"]).float()
-    ids = tokenise(tokenizer, rephrased(texts))
+    ids, own = tokenise(tokenizer, rephrased(texts)), int(stored["own"])
     kept = torch.tensor([plain(text) not in forbidden for text in texts])
     rows = torch.arange(len(texts))
-    own_rows, general = rows[kept & (rows < stored["own"])], rows[kept & (rows >= stored["own"])]
+    own_rows, general = rows[kept & (rows < own)], rows[kept & (rows >= own)]
     held, general = general[torch.randperm(len(general))].tensor_split([1000])
     model = build_model(len(tokenizer))
-    parameters = [*model.text_model.parameters(), *model.text_projection.parameters()]
-    optimiser = torch.optim.AdamW(
-        parameters, lr=PEAK_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY
-    )
+    optimisers = build_optimisers(model)
+    parameters = [p for n, p in model.named_parameters() if n.startswith("text_")]
     seen, elapsed = 0, 0.0
     if CHECKPOINT.exists():
         state = torch.load(CHECKPOINT, weights_only=True)
         model.load_state_dict(state["tower"], strict=False)
-        optimiser.load_state_dict(state["optimiser"])
+        for optimiser, part in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(part)
         seen, elapsed = state["seen"], state["elapsed"]
-    last_saved, running = elapsed, 0.0
+    else:
+        start_from_words(model, tokenizer)
     end = len(tokenizer) - 1
-    own_size = int(BATCH * OWN_SHARE)
+    batches = Batches((ids != end).sum(dim=1), own_rows, general)
+    last_saved, running = elapsed, 0.0
     while elapsed < minutes * 60:
         before = time.monotonic()
-        for group in optimiser.param_groups:
-            group["lr"] = rate_at(elapsed / (minutes * 60), PEAK_RATE)
-        rows = torch.cat(
-            [
-                own_rows[torch.randint(len(own_rows), (own_size,))],
-                general[torch.randint(len(general), (BATCH - own_size,))],
-            ]
-        )
+        rate = rate_at(elapsed / (minutes * 60), PEAK_RATE)
+        rows = batches.draw()
         with torch.autocast("cpu", torch.bfloat16):
-            found = encode_texts(model, cut(ids[rows := torch.unique(rows)], end))
+            found = encode_texts(model, cut(ids[rows], end))
         loss = text_loss(found, vectors[rows])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimiser.step()
+        take_step(optimisers, parameters, loss, rate)
         seen += len(rows)
         running = 0.98 * running + 0.02 * loss.item() if running else loss.item()
         elapsed += time.monotonic() - before
@@ -142,7 +201,8 @@ def main() -> None:
         )
         model.train()
         tower = {k: v.clone() for k, v in model.state_dict().items() if k.startswith("text_")}
-        progress = {"seen": seen, "elapsed": elapsed, "optimiser": optimiser.state_dict()}
+        progress: dict[str, Any] = {"seen": seen, "elapsed": elapsed}
+        progress |= {"optimisers": [optimiser.state_dict() for optimiser in optimisers]}
         save(CHECKPOINT, {"tower": tower} | progress)
         print(
             f"{elapsed / 60:.1f} min, {seen} texts, loss {running:.3f}, cosine to the teacher: "
