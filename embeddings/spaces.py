@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from catalog.models import Item
@@ -13,6 +13,12 @@ from embeddings.backends import default_encoder
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorChange
 
 logger = logging.getLogger(__name__)
+
+_HEAD = (
+    f"SELECT s.id, s.fingerprint, s.log_start,"
+    f" (SELECT MAX(c.seq) FROM {VectorChange._meta.db_table} c WHERE c.space_id = s.id)"
+    f" FROM {EmbeddingSpace._meta.db_table} s WHERE s.state = %s"
+)
 
 
 class SpaceError(Exception):
@@ -44,22 +50,41 @@ def active_space() -> EmbeddingSpace | None:
     return EmbeddingSpace.objects.filter(state=EmbeddingSpace.State.ACTIVE).first()
 
 
+@dataclasses.dataclass(frozen=True)
+class SpaceHead:
+    """The active space and the extent of its change log."""
+
+    space_id: int
+    log_start: int
+    """Changes up to this `seq` are pruned."""
+    log_end: int
+    """Last `seq`."""
+
+
 def require_active_space() -> EmbeddingSpace:
     """The active space, checked to be the configured encoder's.
 
     Raises SpaceError where no space is open, or another model's: vectors never mix.
     """
-    space = active_space()
-    if space is None:
+    return EmbeddingSpace.objects.get(pk=require_head().space_id)
+
+
+def require_head() -> SpaceHead:
+    """Like `require_active_space`, for every search: one plain statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HEAD, [EmbeddingSpace.State.ACTIVE.value])
+        row = cursor.fetchone()
+    if row is None:
         raise SpaceError("No model is open yet. Start the application once, or run `open_space`.")
+    space_id, fingerprint, log_start, last = row
     description = default_encoder().describe()
-    if space.fingerprint != description.fingerprint:
+    if fingerprint != description.fingerprint:
         raise SpaceError(
-            f"The index holds vectors of {space}, but this process is configured for"
+            f"The index holds vectors of {active_space()}, but this process is configured for"
             f" {description.model} {description.precision} ({description.dimension} dimensions)."
             " Restart with the same MMSEARCH_MODEL everywhere."
         )
-    return space
+    return SpaceHead(space_id, log_start, max(last or 0, log_start))
 
 
 def open_space() -> Opening:

@@ -22,7 +22,7 @@ from django.utils.module_loading import import_string
 
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
-from embeddings.spaces import require_active_space
+from embeddings.spaces import SpaceHead, require_head
 from search.stores.base import Ids, Tuning, Vectors, VectorStore
 
 logger = logging.getLogger(__name__)
@@ -198,12 +198,24 @@ def current_index() -> SpaceIndex:
 
     Raises SpaceError where no space is active or another model's is.
     """
-    space = require_active_space()
+    return _index_of(require_head())
+
+
+def synced_index() -> SpaceIndex:
+    """The active space's index, level with the log. Raises SpaceError."""
+    head = require_head()
+    index = _index_of(head)
+    if not index.loaded or index.position != head.log_end:
+        index.sync()
+    return index
+
+
+def _index_of(head: SpaceHead) -> SpaceIndex:
     with _current_lock:
-        if space.pk not in _current:
+        if head.space_id not in _current:
             _current.clear()
-            _current[space.pk] = SpaceIndex(space)
-        return _current[space.pk]
+            _current[head.space_id] = SpaceIndex(EmbeddingSpace.objects.get(pk=head.space_id))
+        return _current[head.space_id]
 
 
 def reset_index() -> None:

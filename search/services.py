@@ -16,7 +16,8 @@ from catalog.models import Item
 from embeddings.backends import default_encoder
 from embeddings.encoders.base import Modality, Vectors
 from embeddings.queries import encode_query_text
-from search.index import SpaceIndex, current_index
+from search.hydration import load_items
+from search.index import SpaceIndex, synced_index
 from search.metrics import observe_search
 from search.queries import SearchQuery
 from search.stores.base import Ids, StoreError
@@ -38,6 +39,7 @@ class Hit:
     """One item found."""
 
     item: Item
+    tags: tuple[str, ...]
     score: float
     """Inner product with the query, less the query's product with the modality's centre."""
     modality: Modality
@@ -81,10 +83,9 @@ def search(query: SearchQuery) -> SearchResults:
     """
     started = time.perf_counter()
     like = _item_to_resemble(query)
-    index = current_index()
     vectors = _encode(query)
     encoded = time.perf_counter()
-    index.sync()
+    index = synced_index()
     if like is not None:
         vectors = _resemble(index, like.pk, vectors)
     allowed = _allowed_ids(query)
@@ -97,10 +98,9 @@ def search(query: SearchQuery) -> SearchResults:
         ranked = [entry for entry in ranked if entry[0] != like.pk]
     searched = time.perf_counter()
     page = ranked[query.offset : wanted]
-    items = Item.objects.filter(pk__in=[pk for pk, _, _ in page]).prefetch_related("tags")
-    by_pk = {item.pk: item for item in items}
+    items = load_items([pk for pk, _, _ in page])
     # An item deleted since the index was synced is not in the database: it is not shown.
-    hits = tuple(Hit(by_pk[pk], score, modality) for pk, score, modality in page if pk in by_pk)
+    hits = tuple(Hit(*items[pk], score, modality) for pk, score, modality in page if pk in items)
     facets = _count_facets([pk for pk, _, _ in ranked[:FACET_DEPTH]]) if query.facets else Facets()
     if allowed is not None:
         total = _count_searchable(index, allowed)

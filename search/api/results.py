@@ -43,7 +43,7 @@ def _result(request: Request, hit: Hit) -> dict[str, Any]:
         "modality": hit.modality.value,
         "title": item.title,
         "caption": item.caption,
-        "tags": [tag.name for tag in item.tags.all()],
+        "tags": list(hit.tags),
         "category": item.category,
         "image_url": links.image_url(request, item),
         "thumbnail_url": links.thumbnail_url(request, item),
@@ -61,7 +61,7 @@ def _legacy_result(hit: Hit) -> dict[str, Any]:
         "image_path": item.image.name or "",
         "metadata": {
             "title": item.title,
-            "tags": ",".join(tag.name for tag in item.tags.all()),
+            "tags": ",".join(hit.tags),
             "category": item.category,
             "original_filename": item.original_filename,
             "faiss_id": item.pk,

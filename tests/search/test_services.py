@@ -94,7 +94,7 @@ class TestSearch:
         self, top_n: int, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
         search(SearchQuery(text="red"))
-        with django_assert_num_queries(5):  # space, log start, log end, items, tags
+        with django_assert_num_queries(3):  # space and log, items, tags
             search(SearchQuery(text="red", top_n=top_n))
 
     def test_scores_are_centred_inner_products(self) -> None:

@@ -53,7 +53,7 @@ def _as_json(hit: Hit) -> str:
             "title": hit.item.title,
             "caption": hit.item.caption,
             "category": hit.item.category,
-            "tags": [tag.name for tag in hit.item.tags.all()],
+            "tags": list(hit.tags),
             "image": hit.item.image.name,
         },
         ensure_ascii=False,
