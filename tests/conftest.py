@@ -46,13 +46,13 @@ def _fresh_index() -> Iterator[None]:
 
 
 @pytest.fixture
-def space(db: None) -> EmbeddingSpace:  # noqa: ARG001
+def space(db: None) -> EmbeddingSpace:
     """The open space of the test encoder."""
     return open_space().space
 
 
 @pytest.fixture
-def make_item(space: EmbeddingSpace) -> Callable[..., Item]:  # noqa: ARG001
+def make_item(space: EmbeddingSpace) -> Callable[..., Item]:
     """Store an item through the ingestion pipeline; `colour` gives it a plain picture."""
 
     def make(*, colour: str | None = None, item_id: str | None = None, **fields: Any) -> Item:

@@ -36,7 +36,7 @@ def test_without_a_space_nothing_is_enqueued_until_one_opens() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_saves_send_one_nudge(space: EmbeddingSpace) -> None:  # noqa: ARG001
+def test_many_saves_send_one_nudge(space: EmbeddingSpace) -> None:
     make_items(5)
 
     assert [task.func() for task in OrmQ.objects.all()] == ["embeddings.tasks.embed_pending"]

@@ -28,7 +28,7 @@ def snapshot(index: SpaceIndex) -> None:
 
 
 @pytest.fixture
-def index(indexed_items: dict[str, Item]) -> SpaceIndex:  # noqa: ARG001
+def index(indexed_items: dict[str, Item]) -> SpaceIndex:
     return current_index()
 
 

@@ -111,7 +111,7 @@ class TestSearch:
         assert {hit.item.item_id: hit.score for hit in hits} == pytest.approx(expected, abs=1e-6)
 
 
-def test_an_empty_catalogue_answers_with_nothing(space: object) -> None:  # noqa: ARG001
+def test_an_empty_catalogue_answers_with_nothing(space: object) -> None:
     results = search(SearchQuery(text="red"))
 
     assert (results.hits, results.total) == ((), 0)
