@@ -9,6 +9,7 @@ import json
 import math
 import re
 import time
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -29,7 +30,7 @@ PEAK_RATE: Final = 1.5e-3
 WEIGHT_DECAY: Final = 0.02
 WARM_UP: Final = 0.03
 BUCKETS: Final = 6  # of like length
-OWN_SHARE: Final = 0.4  # of each batch: labels and tags; the rest general English
+OWN_SHARE: Final = 0.4  # of each batch, at first: labels and tags; the rest general English
 SCALE: Final = 20.0  # inverse temperature of the contrast inside a batch
 COSINE_WEIGHT: Final = 4.0
 CHECKPOINT_SECONDS: Final = 120
@@ -64,6 +65,34 @@ def queries() -> set[str]:
 def rephrased(texts: list[str]) -> list[str]:
     """The same texts as others would type them: no punctuation."""
     return [re.sub(r"[^\w\s'-]+", " ", text).strip() or text for text in texts]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """All texts as token ids with the teacher's vectors, and which rows serve what."""
+
+    ids: Tensor  # int16 (n, TEXT_LENGTH)
+    vectors: Tensor  # float32 (n, DIMENSION)
+    own: Tensor  # rows of the catalogue's texts
+    general: Tensor  # rows of general English
+    held: Tensor  # rows of general English that are only measured
+
+
+def load_reading(tokenizer: CLIPTokenizer) -> Reading:
+    """The corpus without the evaluation queries."""
+    stored, forbidden = np.load(CORPUS_FILE), queries()
+    texts = stored["texts"].tolist()
+    kept = torch.tensor([plain(text) not in forbidden for text in texts])
+    rows, own = torch.arange(len(texts)), int(stored["own"])
+    general = rows[kept & (rows >= own)]
+    held, general = general[torch.randperm(len(general))].tensor_split([1000])
+    return Reading(
+        tokenise(tokenizer, rephrased(texts)),
+        torch.from_numpy(stored["vectors"]).float(),
+        rows[kept & (rows < own)],
+        general,
+        held,
+    )
 
 
 def text_loss(vectors: Tensor, right: Tensor) -> Tensor:
@@ -127,7 +156,8 @@ def take_step(
 class Batches:
     """Draws batches of texts of like length: part catalogue, part general English."""
 
-    def __init__(self, lengths: Tensor, own: Tensor, general: Tensor) -> None:
+    def __init__(self, lengths: Tensor, own: Tensor, general: Tensor, own_share: float) -> None:
+        self._shares = (own_share, 1 - own_share)
         self._parts = []
         for rows in (own, general):
             ordered = rows[lengths[rows].argsort(stable=True)]
@@ -136,12 +166,12 @@ class Batches:
     def draw(self) -> Tensor:
         """Rows of one batch, each at most once."""
         bucket = int(torch.randint(BUCKETS, ()))
-        share = (OWN_SHARE, 1 - OWN_SHARE)
         drawn = [
             part[bucket][torch.randint(len(part[bucket]), (int(BATCH * of),))]
-            for part, of in zip(self._parts, share, strict=True)
+            for part, of in zip(self._parts, self._shares, strict=True)
         ]
-        return torch.unique(torch.cat(drawn))
+        rows: Tensor = torch.unique(torch.cat(drawn))
+        return rows
 
 
 def rate_at(progress: float, peak: float) -> float:
@@ -155,17 +185,14 @@ def main() -> None:
     """Train for the given minutes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0)
-    minutes: float = parser.parse_args().minutes
+    parser.add_argument("--own-share", type=float, default=OWN_SHARE)
+    arguments = parser.parse_args()
+    minutes: float = arguments.minutes
     torch.set_num_threads(1)
     torch.manual_seed(7)
     tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
-    stored, forbidden = np.load(CORPUS_FILE), queries()
-    texts, vectors = stored["texts"].tolist(), torch.from_numpy(stored["vectors"]).float()
-    ids, own = tokenise(tokenizer, rephrased(texts)), int(stored["own"])
-    kept = torch.tensor([plain(text) not in forbidden for text in texts])
-    rows = torch.arange(len(texts))
-    own_rows, general = rows[kept & (rows < own)], rows[kept & (rows >= own)]
-    held, general = general[torch.randperm(len(general))].tensor_split([1000])
+    reading = load_reading(tokenizer)
+    ids, vectors = reading.ids, reading.vectors
     model = build_model(len(tokenizer))
     optimisers = build_optimisers(model)
     parameters = [p for n, p in model.named_parameters() if n.startswith("text_")]
@@ -179,7 +206,7 @@ def main() -> None:
     else:
         start_from_words(model, tokenizer)
     end = len(tokenizer) - 1
-    batches = Batches((ids != end).sum(dim=1), own_rows, general)
+    batches = Batches((ids != end).sum(dim=1), reading.own, reading.general, arguments.own_share)
     last_saved, running = elapsed, 0.0
     while elapsed < minutes * 60:
         before = time.monotonic()
@@ -197,7 +224,8 @@ def main() -> None:
         last_saved = elapsed
         model.train(mode=False)
         unseen, catalogue = (
-            nearness(model, cut(ids[part], end), vectors[part]) for part in (held, own_rows[:1000])
+            nearness(model, cut(ids[part], end), vectors[part])
+            for part in (reading.held, reading.own[:1000])
         )
         model.train()
         tower = {k: v.clone() for k, v in model.state_dict().items() if k.startswith("text_")}
