@@ -161,12 +161,14 @@ def test_defaults_and_old_style_overrides_of_a_configuration_hold(tmp_path: Path
         "vision_config_dict": None,
     }
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    tower = {"layers": 12, "heads": 12, "activation": "quick_gelu", "layer_norm_eps": 1e-5}
+    tower = TowerConfig(
+        hidden_size=768, layers=12, heads=12, activation="quick_gelu", layer_norm_eps=1e-5
+    )
 
     assert ClipConfig.read(tmp_path) == ClipConfig(
         dimension=512,
-        text=TowerConfig(hidden_size=768, **tower),
-        image=TowerConfig(hidden_size=768, **tower),
+        text=tower,
+        image=tower,
         context_length=77,
         eos_token_id=2,
         image_size=224,

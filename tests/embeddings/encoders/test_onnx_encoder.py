@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from embeddings.encoders import onnx_towers
-from embeddings.encoders.base import EncoderError
+from embeddings.encoders.base import EncoderError, Vectors
 from embeddings.encoders.export import export_missing
 from embeddings.encoders.onnx_encoder import OnnxEncoder
 from embeddings.encoders.transformers_encoder import TransformersEncoder
@@ -22,8 +22,9 @@ from tests.embeddings.encoders.tiny_clip import DIMENSION, build_tiny_clip
 PROJECT = Path(__file__).resolve().parents[3]
 
 
-def cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return (a * b).sum(axis=1)
+def cosines(a: Vectors, b: Vectors) -> Vectors:
+    products: Vectors = (a * b).sum(axis=1)
+    return products
 
 
 def test_fp32_texts_equal_the_reference(fp32: OnnxEncoder, reference: TransformersEncoder) -> None:
@@ -31,7 +32,8 @@ def test_fp32_texts_equal_the_reference(fp32: OnnxEncoder, reference: Transforme
 
     got = fp32.encode_texts(texts)
 
-    assert (got.shape, got.dtype) == ((len(texts), DIMENSION), np.float32)
+    assert got.shape == (len(texts), DIMENSION)
+    assert got.dtype == np.float32
     np.testing.assert_allclose(got, reference.encode_texts(texts), rtol=0, atol=2e-6)
 
 
@@ -42,7 +44,8 @@ def test_fp32_pictures_equal_the_reference(
 
     got = fp32.encode_images(images)
 
-    assert (got.shape, got.dtype) == ((len(images), DIMENSION), np.float32)
+    assert got.shape == (len(images), DIMENSION)
+    assert got.dtype == np.float32
     np.testing.assert_allclose(got, reference.encode_images(images), rtol=0, atol=2e-6)
 
 
@@ -151,7 +154,6 @@ def test_a_damaged_tower_is_named(tiny_clip: Path, models: Path, tmp_path: Path)
 SERVING = """
 import json, sys
 from PIL import Image
-from embeddings.encoders.export import export_missing
 from embeddings.encoders.onnx_encoder import OnnxEncoder
 
 slow = ("torch", "transformers", "onnx", "huggingface_hub", "torchvision")

@@ -4,12 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
-from transformers import CLIPTokenizer
 
 from embeddings.encoders.base import EncoderError
 from embeddings.encoders.tokenization import LEGACY_EOS, ClipTokenizer, pad, read_tokenizer
 from tests.embeddings.encoders.conftest import TEXTS
-from tests.embeddings.encoders.tiny_clip import CONTEXT_LENGTH, MERGES, vocabulary
+from tests.embeddings.encoders.tiny_clip import (
+    CONTEXT_LENGTH,
+    MERGES,
+    transformers_tokenizer,
+    vocabulary,
+)
 
 START, END = vocabulary()["<|startoftext|>"], vocabulary()["<|endoftext|>"]
 
@@ -24,7 +28,7 @@ def tokens(tokenizer: ClipTokenizer, *texts: str) -> list[list[int]]:
 
 
 def test_tokens_equal_those_of_transformers(tokenizer: ClipTokenizer) -> None:
-    reference = CLIPTokenizer(vocab=vocabulary(), merges=MERGES)
+    reference = transformers_tokenizer()
     texts = [text for text in TEXTS if "<|" not in text]
     expected = reference(texts, truncation=True, max_length=CONTEXT_LENGTH)["input_ids"]
 

@@ -8,13 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from embeddings.encoders.base import EncoderError, Modality
 from embeddings.encoders.transformers_encoder import TransformersEncoder
 from tests.embeddings.encoders.conftest import TEXTS, pictures
-from tests.embeddings.encoders.tiny_clip import CONTEXT_LENGTH, DIMENSION, MERGES, vocabulary
+from tests.embeddings.encoders.tiny_clip import (
+    CONTEXT_LENGTH,
+    DIMENSION,
+    transformers_tokenizer,
+)
 
 
 def unit(features: torch.Tensor) -> np.ndarray:
@@ -25,7 +29,7 @@ def test_texts_padded_to_the_longest_equal_texts_padded_to_the_end(
     reference: TransformersEncoder, tiny_clip: Path
 ) -> None:
     texts = [text for text in TEXTS if "<|" not in text]
-    inputs = CLIPTokenizer(vocab=vocabulary(), merges=MERGES)(
+    inputs = transformers_tokenizer()(
         texts, padding="max_length", truncation=True, max_length=CONTEXT_LENGTH, return_tensors="pt"
     )
     with torch.inference_mode():
@@ -33,7 +37,8 @@ def test_texts_padded_to_the_longest_equal_texts_padded_to_the_end(
 
     got = reference.encode_texts(texts)
 
-    assert (got.shape, got.dtype) == ((len(texts), DIMENSION), np.float32)
+    assert got.shape == (len(texts), DIMENSION)
+    assert got.dtype == np.float32
     np.testing.assert_allclose(got, unit(expected), rtol=0, atol=2e-6)
 
 
@@ -46,7 +51,8 @@ def test_pictures_equal_the_processors(reference: TransformersEncoder, tiny_clip
 
     got = reference.encode_images(images)
 
-    assert (got.shape, got.dtype) == ((40, DIMENSION), np.float32)
+    assert got.shape == (40, DIMENSION)
+    assert got.dtype == np.float32
     np.testing.assert_allclose(got, unit(expected), rtol=0, atol=2e-6)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import CLIPConfig, CLIPModel
+from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.full_size_clip import byte_letters
@@ -33,6 +33,12 @@ def vocabulary() -> dict[str, int]:
     return {token: index for index, token in enumerate(tokens)}
 
 
+def transformers_tokenizer() -> Any:
+    """The reference's own tokenizer over the same vocabulary."""
+    merges: Any = MERGES  # its annotation leaves out the pairs that it wants
+    return CLIPTokenizer(vocab=vocabulary(), merges=merges)
+
+
 def build_tiny_clip(
     directory: Path, *, activation: str = "quick_gelu", outlier: float = 1.0
 ) -> Path:
@@ -40,7 +46,7 @@ def build_tiny_clip(
 
     `outlier` stretches one channel before every product: the others are then too small for 8 bits.
     """
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     tokens = vocabulary()
     text = {
         "hidden_size": 32,
