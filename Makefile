@@ -1,12 +1,13 @@
 # make run   web server and worker on http://127.0.0.1:8000/ (HOST, PORT and MMSEARCH_* apply)
 # make test  everything that must hold before a change is merged
+# make benchmark  measure against the naive design; writes docs/PERFORMANCE_REPORT.md
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test format
+.PHONY: help install run test format benchmark
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -27,6 +28,12 @@ test: .venv/installed-dev
 format: .venv/installed-dev
 	"$(BIN)"/ruff check --fix .
 	"$(BIN)"/ruff format .
+
+# More options: manage.py benchmark --help
+benchmark: .venv/installed
+	@"$(BIN)"/python -m pip install --quiet --disable-pip-version-check \
+	    --requirement benchmarks/requirements-baseline.txt --constraint constraints.txt
+	@"$(BIN)"/python manage.py benchmark
 
 install: .venv/installed
 

@@ -24,53 +24,18 @@ from typing import Annotated, Any, Final
 
 import numpy as np
 import psutil
-import torch
 import uvicorn
 from fastapi import BackgroundTasks, FastAPI, File, Form, HTTPException, UploadFile
 from PIL import Image
-from transformers import CLIPModel, CLIPProcessor
 
+from benchmarks.baseline_embedding import EmbeddingService
 from benchmarks.baseline_stores import MetadataStore, VectorStore
 from embeddings.encoders.base import Vectors, unit
 
 logger = logging.getLogger(__name__)
 
-CONTEXT_LENGTH: Final = 77
-"""Tokens that the processor pads every text to."""
 INGEST_BATCH: Final = 16
 """Items a forward pass in batch ingestion."""
-
-
-class EmbeddingService:
-    """CLIP through transformers."""
-
-    def __init__(self, model: Path) -> None:
-        self.model: Any = CLIPModel.from_pretrained(model)
-        self.processor: Any = CLIPProcessor.from_pretrained(model)
-
-    def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """Float32 (len(texts), d), L2-normalised."""
-        inputs = self.processor(
-            text=list(texts),
-            return_tensors="pt",
-            padding="max_length",
-            truncation=True,
-            max_length=CONTEXT_LENGTH,
-        )
-        with torch.inference_mode():
-            return _rows(self.model.get_text_features(**inputs))
-
-    def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
-        """Float32 (len(images), d), L2-normalised."""
-        inputs = self.processor(images=list(images), return_tensors="pt")
-        with torch.inference_mode():
-            return _rows(self.model.get_image_features(**inputs))
-
-
-def _rows(features: Any) -> Vectors:
-    """Unit rows, from a tensor or from the output object that newer transformers return."""
-    tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
-    return unit(tensor.float().numpy())
 
 
 @dataclasses.dataclass

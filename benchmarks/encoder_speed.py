@@ -47,7 +47,7 @@ def encoder_of(
 ) -> tuple[Callable[[list[Any]], object], Callable[[list[Any]], object]]:
     """Functions that encode texts and pictures."""
     if name == "baseline":
-        from benchmarks.baseline import EmbeddingService
+        from benchmarks.baseline_embedding import EmbeddingService
 
         service = EmbeddingService(model)
         return service.embed_texts, service.embed_images

@@ -54,13 +54,17 @@ def run_load(
     with selectors.DefaultSelector() as selector:
         waiting = 0
         for _ in range(clients):
-            waiting += _send_next(selector, _connect(selector, port), requests)
+            client = _connect(selector, port)
+            if _send_next(selector, client, requests):
+                waiting += 1
+            else:
+                _leave(selector, client)
         while waiting:
             events = selector.select(timeout=LONGEST)
             if not events:
                 raise TimeoutError(f"No answer on port {port} for {LONGEST:g} s.")
             for key, mask in events:
-                client: _Client = key.data
+                client = key.data
                 if mask & selectors.EVENT_WRITE:
                     _go_on_sending(selector, client)
                     continue
@@ -74,8 +78,7 @@ def run_load(
                     errors += 1
                 if ended > deadline or not _send_next(selector, client, requests):
                     waiting -= 1
-                    selector.unregister(client.connection)
-                    client.connection.close()
+                    _leave(selector, client)
     return LoadResult(tuple(durations), ended - began, errors)
 
 
@@ -86,6 +89,11 @@ def _connect(selector: selectors.BaseSelector, port: int) -> _Client:
     client = _Client(connection)
     selector.register(connection, selectors.EVENT_READ, client)
     return client
+
+
+def _leave(selector: selectors.BaseSelector, client: _Client) -> None:
+    selector.unregister(client.connection)
+    client.connection.close()
 
 
 def _send_next(

@@ -85,7 +85,12 @@ def ensure_prepared(model: Path, precision: str) -> Path:
     folder = PREPARED / precision
     folder.mkdir(parents=True, exist_ok=True)
     prepare = [sys.executable, "-m", "embeddings.encoders.prepare"]
-    subprocess.run([*prepare, str(model), str(folder), precision], check=True, cwd=ROOT)
+    subprocess.run(
+        [*prepare, str(model), str(folder), precision],
+        check=True,
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,  # progress for another program
+    )
     return folder
 
 
