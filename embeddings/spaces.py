@@ -15,7 +15,7 @@ from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorCha
 logger = logging.getLogger(__name__)
 
 _HEAD = (
-    f"SELECT s.id, s.fingerprint, s.log_start,"
+    "SELECT s.id, s.fingerprint, s.log_start,"  # noqa: S608  the names are our own tables
     f" (SELECT MAX(c.seq) FROM {VectorChange._meta.db_table} c WHERE c.space_id = s.id)"
     f" FROM {EmbeddingSpace._meta.db_table} s WHERE s.state = %s"
 )

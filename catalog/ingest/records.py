@@ -199,4 +199,4 @@ def _clean_text(field: str, value: str | None, max_length: int) -> str | None:
 
 
 def _max_length(field: str, model: type[Item | Tag] = Item) -> int:
-    return getattr(model._meta.get_field(field), "max_length", 0)  # noqa: SLF001  documented
+    return getattr(model._meta.get_field(field), "max_length", 0)

@@ -37,7 +37,7 @@ def test_every_way_in_gives_the_same_order(
 
     page = client.get("/", {"q": words}).content.decode()
     shown = list(dict.fromkeys(re.findall(r'href="/items/([^/"]+)/', page)))
-    api = client.get("/api/v1/search/", {"q": words, "top_n": 10}).json()
+    api = client.get("/api/v1/search/", {"q": words, "top_n": "10"}).json()
     original = client.post(
         "/search_text/",
         json.dumps({"query_text": words, "top_n": 10}),
