@@ -289,6 +289,9 @@ def main() -> None:
     print(measure(items, queries, bag_of_words(items)).row("bag of words on the tags"))
     score = starter.scorer(items)
     print(measure(items, queries, score).row("starter"))
+    captions = starter.texts([item.caption for item in items])
+    blind = measure(items, queries, lambda texts: (starter.texts(texts) @ captions.T).numpy())
+    print(blind.row("starter, captions in place of pictures"))
     if arguments.misses:
         for query, top in zip(queries, best(score([q.text for q in queries]), 5), strict=True):
             if not any(items[at].identifier in query.accepted for at in top):

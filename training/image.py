@@ -174,7 +174,8 @@ class ImageTraining:
             optimiser.step()
         steps = self.seen // BATCH
         share = 1 - min(SMOOTHING_OF_WEIGHTS, (1 + steps) / (10 + steps))
-        torch._foreach_lerp_(self.smooth, self.parameters, share)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.smooth, self.parameters, share)
         self.seen += samples
 
     @contextmanager
@@ -212,7 +213,7 @@ class ImageTraining:
             own.data.copy_(stored)
         for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(stored)
-        self.smooth = state["smooth"]
+        self.smooth = [value.detach() for value in state["smooth"]]
         self.seen, self.elapsed = state["seen"], state["elapsed"]
 
 
