@@ -77,3 +77,35 @@ def test_text_vector_does_not_depend_on_padding(model: CLIPModel) -> None:
 def test_letter_case_does_not_matter(model: CLIPModel) -> None:
     lower, upper = text_vectors(model, ["a red apple", "A RED APPLE"])
     np.testing.assert_allclose(lower, upper, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("query", "caption"),
+    [
+        ("a red apple", "red apple"),
+        ("a strawberry", "strawberry"),
+        ("sunflower", "sunflower"),
+        ("watermelon", "watermelon"),
+        ("rainbow", "rainbow"),
+        ("motorcar", "oncoming automobile"),
+        ("a puppy", "guide dog"),
+    ],
+)
+def test_query_finds_its_picture_in_the_first_three(
+    model: CLIPModel, catalogue: tuple[list[str], np.ndarray], query: str, caption: str
+) -> None:
+    captions, pictures = catalogue
+    (vector,) = text_vectors(model, [query])
+    first = [captions[at] for at in np.argsort(-(pictures @ vector))[:3]]
+    assert caption in first
+
+
+@pytest.mark.parametrize(
+    ("word", "near", "far"),
+    [("puppy", "dog", "car"), ("automobile", "car", "dog"), ("infant", "baby", "pizza")],
+)
+def test_text_tower_knows_words_that_mean_the_same(
+    model: CLIPModel, word: str, near: str, far: str
+) -> None:
+    asked, same, other = text_vectors(model, [word, near, far])
+    assert asked @ same > asked @ other + 0.2
