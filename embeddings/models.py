@@ -1,4 +1,8 @@
-"""What items mean: spaces of vectors, the vectors, the queue that makes them, the change log."""
+"""What items mean: spaces of vectors, the vectors, the queue that makes them, the change log.
+
+No index is on `space` alone: nearly all rows are of one space, and SQLite, which does not know
+that, would choose such an index and read them all for each item.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +56,9 @@ class Embedding(models.Model):
     """The unit vector of one modality of one item in one space."""
 
     id = models.BigAutoField(primary_key=True)
-    space = models.ForeignKey(EmbeddingSpace, models.CASCADE, related_name="embeddings")
+    space = models.ForeignKey(
+        EmbeddingSpace, models.CASCADE, related_name="embeddings", db_index=False
+    )
     item = models.ForeignKey(Item, models.CASCADE, related_name="embeddings", db_index=True)
     modality = models.CharField(max_length=5, choices=MODALITY_CHOICES)
     content_hash = models.CharField(max_length=64)
@@ -61,7 +67,7 @@ class Embedding(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["space", "modality", "item"], name="one_embedding_per_modality"
+                fields=["space", "item", "modality"], name="one_embedding_per_modality"
             ),
         ]
 
@@ -77,7 +83,7 @@ class EmbeddingJob(models.Model):
     """An item that waits to be embedded in a space; the row is the durable queue."""
 
     id = models.BigAutoField(primary_key=True)
-    space = models.ForeignKey(EmbeddingSpace, models.CASCADE, related_name="jobs")
+    space = models.ForeignKey(EmbeddingSpace, models.CASCADE, related_name="jobs", db_index=False)
     item = models.ForeignKey(Item, models.CASCADE, related_name="embedding_jobs")
     attempts = models.PositiveSmallIntegerField(default=0)
     run_after = models.DateTimeField(help_text="Not claimed before: the delay grows per attempt.")
@@ -105,7 +111,9 @@ class VectorChange(models.Model):
     """One line of the change log: the vector under this key may have come, changed or gone."""
 
     seq = models.BigAutoField(primary_key=True)
-    space = models.ForeignKey(EmbeddingSpace, models.CASCADE, related_name="changes")
+    space = models.ForeignKey(
+        EmbeddingSpace, models.CASCADE, related_name="changes", db_index=False
+    )
     modality = models.CharField(max_length=5, choices=MODALITY_CHOICES)
     vector_item = models.PositiveBigIntegerField(
         help_text="Primary key of the item; no foreign key, for the line outlives the item."
