@@ -13,6 +13,7 @@ import io
 import json
 import os
 import pstats
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -141,7 +142,7 @@ def busiest(profile: cProfile.Profile, calls: int) -> list[Row]:
 def _name(path: str, line: int, function: str) -> str:
     """A function without the machine's folders."""
     if path == "~":
-        return function
+        return re.sub(r" at 0x[0-9a-f]+", "", function)
     parts = Path(path).parts
     if "site-packages" in parts:
         parts = parts[parts.index("site-packages") + 1 :]

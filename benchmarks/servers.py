@@ -24,7 +24,7 @@ from benchmarks.latency import LoadResult
 from benchmarks.material import ROOT
 from mmsearch_project.processes import follow_parent
 
-PATIENCE: Final = 240.0
+PATIENCE: Final = 600.0
 """Seconds to wait for a server to be ready or for items to be embedded."""
 POLL: Final = 0.02
 
