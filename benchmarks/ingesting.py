@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.material import WORK, write_pictures
+from benchmarks.latency import median
+from benchmarks.material import ROOT, WORK, write_pictures
 from benchmarks.plan import Plan
 from benchmarks.searching import Row, middle
 from benchmarks.servers import Server
@@ -33,9 +37,10 @@ def measure_ingestion(
         ):
             _round(ours, 8, pictures[size], stream)  # both processes have their model loaded
             _round(baseline, 2, pictures[size], stream)
-            ours_rounds, baseline_rounds = [], []
+            ours_rounds, baseline_rounds, bare = [], [], []
             for _ in range(plan.rounds):
                 ours_rounds.append(_round(ours, count, pictures[size], ours_way))
+                bare.append(bare_rate(plan))
                 baseline_rounds.append(_round(baseline, fewer, pictures[size], baseline_way))
             rows.append(
                 {
@@ -44,9 +49,19 @@ def measure_ingestion(
                     "count": count,
                     "ours": middle(ours_rounds),
                     "baseline": middle(baseline_rounds),
+                    "bare": median(bare),
                 }
             )
     return rows
+
+
+def bare_rate(plan: Plan) -> float:
+    """Pictures a second of the int8 encoder alone at its best batch size, right now."""
+    command = [sys.executable, "-m", "benchmarks.encoder_speed", "ours-int8", str(plan.model)]
+    done = subprocess.run(
+        [*command, "0.5", "pictures"], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    return max(row["batch"] * 1000 / row["ms"] for row in json.loads(done.stdout))
 
 
 def _round(

@@ -43,13 +43,6 @@ def targets(results: Results) -> list[Target]:
     ]
 
 
-def bare_image_rate(results: Results) -> float:
-    """Pictures a second of the int8 encoder alone, at its best batch size."""
-    rows = results["encoders"]["ours-int8"]
-    rates = [row["batch"] * 1000 / row["ms"] for row in rows if row["modality"] == "image"]
-    return float(max(rates))
-
-
 def _search(results: Results) -> Iterator[Target]:
     ours, baseline = _by_clients(results, "ours"), _by_clients(results, "baseline")
     items = f"{results['run']['items']:,} items"
@@ -95,12 +88,13 @@ def _ingestion(results: Results) -> Iterator[Target]:
                 ratio >= 8,
             )
         else:
-            share = rate / bare_image_rate(results)
+            share = rate / row["bare"]
             yield Target(
                 f"512-pixel JPEGs, {row['way']}: against the bare int8 encoder",
                 "≥ 90 %",
                 f"{number(rate)} /s, {share:.0%}",
-                share >= 0.9,
+                # No pipeline outruns its encoder: the machine's speed changed between the two.
+                None if share > 1.05 else share >= 0.9,
             )
 
 

@@ -229,6 +229,7 @@ def results() -> dict[str, Any]:
                 "count": 8,
                 "ours": load_row(1, rate),
                 "baseline": load_row(1, 2.5),
+                "bare": 50.0,
             }
             for size, rate in (("large", 15.0), ("small", 45.0))
         ],
