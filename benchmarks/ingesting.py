@@ -61,7 +61,8 @@ def bare_rate(plan: Plan) -> float:
     done = subprocess.run(
         [*command, "0.5", "pictures"], cwd=ROOT, capture_output=True, check=True, text=True
     )
-    return max(row["batch"] * 1000 / row["ms"] for row in json.loads(done.stdout))
+    rates = [row["batch"] * 1000 / row["ms"] for row in json.loads(done.stdout)]
+    return float(max(rates))
 
 
 def _round(
