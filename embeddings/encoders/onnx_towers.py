@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,22 +18,25 @@ from embeddings.encoders.tokenization import ClipTokenizer, pad
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-IMAGE_BATCH: Final = 8
-"""Pictures the network sees at once: more is no faster and takes memory."""
+IMAGE_BATCH: Final = 4
+"""Pictures one run sees at once: more is no faster and takes memory."""
 TEXT_BATCH: Final = 32
-"""Texts the network sees at once."""
+"""Texts one run sees at most."""
 
 
 class OnnxTowers:
     """Sessions and tokenizer of one prepared model. Thread-safe; runs without the GIL.
 
-    `threads` counts those of one tower, by default all the processors this process may use.
+    A batch is cut into runs of one thread each, `threads` of them at a time, by default one for
+    every processor this process may use: whole runs side by side wait for one another once, where
+    the threads of one run would wait after every operator.
     """
 
     def __init__(self, prepared: Prepared, device: str, threads: int | None = None) -> None:
         self.prepared = prepared
         self._device = device
         self._threads = threads or usable_processors()
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="encode")
         self._lock = threading.Lock()
         self._tokenizer: ClipTokenizer | None = None
         self._text: Any = None
@@ -44,21 +48,37 @@ class OnnxTowers:
         # Neighbours in length share a batch, so that one long text does not pad the others.
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         out = np.empty((len(texts), self.prepared.description.dimension), np.float32)
-        for start in range(0, len(order), TEXT_BATCH):
-            chosen = order[start : start + TEXT_BATCH]
+
+        def run(chosen: Sequence[int]) -> None:
             ids, lengths = pad([rows[index] for index in chosen])
             mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int32)
             feeds = {"input_ids": ids, "mask": mask, "end": lengths - 1}
             out[chosen] = session.run(None, feeds)[0]
+
+        share = -(-len(order) // self._threads)
+        self._side_by_side(run, order, min(TEXT_BATCH, share))
         return unit(out)
 
     def encode_images(self, images: Sequence[Image]) -> Vectors:
         session = self._image_tower()
         out = np.empty((len(images), self.prepared.description.dimension), np.float32)
-        for start in range(0, len(images), IMAGE_BATCH):
-            pixels = self.prepared.preprocessing.pixels(images[start : start + IMAGE_BATCH])
-            out[start : start + IMAGE_BATCH] = session.run(None, {"pixels": pixels})[0]
+
+        def run(chosen: Sequence[int]) -> None:
+            pixels = self.prepared.preprocessing.pixels([images[index] for index in chosen])
+            out[chosen] = session.run(None, {"pixels": pixels})[0]
+
+        self._side_by_side(run, range(len(images)), IMAGE_BATCH)
         return unit(out)
+
+    def _side_by_side(
+        self, run: Callable[[Sequence[int]], None], rows: Sequence[int], size: int
+    ) -> None:
+        """Call `run` for every `size` of `rows`; a lone call stays in this thread."""
+        parts = [rows[start : start + size] for start in range(0, len(rows), size or 1)]
+        if len(parts) == 1:
+            run(parts[0])
+        else:
+            list(self._pool.map(run, parts))
 
     def _text_tower(self) -> tuple[Any, ClipTokenizer]:
         with self._lock:
@@ -81,9 +101,7 @@ class OnnxTowers:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        # Threads that spin while they wait would take the processor from the other processes.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = 1
         # A memory plan for every input shape would be kept for ever.
         options.enable_mem_pattern = False
         providers = ["CUDAExecutionProvider"] if uses_cuda(self._device) else []
