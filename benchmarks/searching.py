@@ -7,11 +7,11 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.latency import median
+from benchmarks.latency import LoadResult, median
 from benchmarks.load import text_request
 from benchmarks.plan import Plan
 from benchmarks.servers import BenchmarkError, Server
@@ -61,24 +61,27 @@ def measure_cached(ours: Server, plan: Plan, texts: Iterator[str]) -> Row:
 def measure_while_ingesting(
     ours: Ours, plan: Plan, texts: Iterator[str], pictures: list[Path]
 ) -> Row:
-    """Searches of one client, first alone, then while a folder is ingested and embedded."""
-    idle = [_search(ours, 1, plan.search_seconds, texts) for _ in range(plan.rounds)]
+    """Searches of one client, first alone, then while a folder is ingested and embedded.
+
+    Percentiles are over the requests of all rounds: one round has too few for a P99.
+    """
+    idle = [_load(ours, plan.search_seconds, texts) for _ in range(plan.rounds)]
     mark = ours.mark()
     folder = str(pictures[0].parent)
     ingest = threading.Thread(target=ours.run, args=("-m", "benchmarks.ingest_batch", folder))
     ingest.start()
     while not ours.embedded(mark):
         time.sleep(0.05)
-    busy: list[Row] = []
+    busy: list[LoadResult] = []
     while True:
-        row = _search(ours, 1, BESIDE_SECONDS, texts)
+        result = _load(ours, BESIDE_SECONDS, texts)
         if ours.embedded(mark) >= len(pictures):
             break  # the worker fell idle within this round: it does not count
-        busy.append(row)
+        busy.append(result)
     ingest.join()
     if not busy:
         raise BenchmarkError("Embedding ended before searches beside it were measured.")
-    return {"idle": middle(idle), "busy": middle(busy), "rounds": len(busy)}
+    return {"idle": _pooled(idle), "busy": _pooled(busy), "rounds": len(busy)}
 
 
 def measure_freshness(ours: Ours, plan: Plan, texts: Iterator[str]) -> Row:
@@ -104,6 +107,20 @@ def measure_freshness(ours: Ours, plan: Plan, texts: Iterator[str]) -> Row:
         ways.append(found - sent)
     connection.close()
     return {"median": median(delays), "worst": max(delays), "from_upload": median(ways)}
+
+
+def _load(ours: Ours, seconds: float, texts: Iterator[str]) -> LoadResult:
+    asked = list(islice(texts, int(FASTEST * seconds)))
+    return ours.load(PATH, clients=1, texts=asked, seconds=seconds)
+
+
+def _pooled(results: list[LoadResult]) -> Row:
+    """One result of all of them."""
+    return LoadResult(
+        durations=tuple(chain.from_iterable(result.durations for result in results)),
+        elapsed=sum(result.elapsed for result in results),
+        errors=sum(result.errors for result in results),
+    ).summary()
 
 
 def _search(server: Server, clients: int, seconds: float, texts: Iterator[str]) -> Row:

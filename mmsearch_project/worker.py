@@ -8,6 +8,7 @@ above they linger as orphans. Here a sudden death ends the whole cluster, which 
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -91,6 +92,10 @@ def main() -> int:
     log_resources("start of the worker")
     os.register_at_fork(after_in_child=_die_with_parent)
     cluster.Sentinel = Sentinel  # the name that Cluster.start() looks up
+    # A collection writes to every object it visits, and a page that a forked process writes to is
+    # no longer shared: what exists by now stays out of all collections.
+    gc.collect()
+    gc.freeze()
     pause = 1.0
     while True:
         started = time.monotonic()

@@ -55,8 +55,7 @@ class OnnxTowers:
             feeds = {"input_ids": ids, "mask": mask, "end": lengths - 1}
             out[chosen] = session.run(None, feeds)[0]
 
-        share = -(-len(order) // self._threads)
-        self._side_by_side(run, order, min(TEXT_BATCH, share))
+        self._side_by_side(run, order, TEXT_BATCH)
         return unit(out)
 
     def encode_images(self, images: Sequence[Image]) -> Vectors:
@@ -71,10 +70,11 @@ class OnnxTowers:
         return unit(out)
 
     def _side_by_side(
-        self, run: Callable[[Sequence[int]], None], rows: Sequence[int], size: int
+        self, run: Callable[[Sequence[int]], None], rows: Sequence[int], most: int
     ) -> None:
-        """Call `run` for every `size` of `rows`; a lone call stays in this thread."""
-        parts = [rows[start : start + size] for start in range(0, len(rows), size or 1)]
+        """Call `run` for parts of `rows` that keep all threads busy; a lone part in this thread."""
+        size = min(most, -(-len(rows) // self._threads)) or 1
+        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
         if len(parts) == 1:
             run(parts[0])
         else:

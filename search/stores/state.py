@@ -57,7 +57,8 @@ class State:
 
     def live_ids(self) -> Ids:
         """Ascending."""
-        return np.sort(np.concatenate((self.segment.row_ids[self.live], self._delta_by_id[0])))
+        runs = (self.segment.row_ids[self.live], self._delta_by_id[0])
+        return np.sort(np.concatenate(runs), kind="stable")  # merges ascending runs
 
     def rows_of(self, ids: Ids) -> NDArray[np.int64]:
         """Live row of the segment of each id; -1 where it has none."""
