@@ -16,7 +16,9 @@ from embeddings.encoders.base import Encoder, EncoderError
 Vector = NDArray[np.float32]
 
 MAX_BATCH: Final = 32
-"""Texts encoded at once."""
+"""Texts of a batch."""
+BATCHES: Final = 2
+"""Batches in the encoder at a time: while one ends unevenly the next keeps the processor busy."""
 REMEMBERED: Final = 1024
 """Query vectors kept for texts that are asked again."""
 LONGEST_REMEMBERED: Final = 2000
@@ -27,16 +29,17 @@ class TextBatcher:
     """Encodes query texts for many threads through one encoder.
 
     No thread of its own: a caller that finds the encoder free encodes at once, with whatever else
-    waits at that moment; callers that come meanwhile wait, and when the batch is done one of them
-    takes all of them on. So an idle system adds no wait, and a busy one batches by itself.
+    waits at that moment; callers that come while `batches` are in the encoder wait, and when one
+    is done one of them takes all of them on. So an idle system adds no wait, and a busy one
+    batches by itself.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
+    def __init__(self, encoder: Encoder, *, batches: int = BATCHES) -> None:
         self._encoder = encoder
+        self._free = batches  # so many more may begin
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._remembered: OrderedDict[str, Vector] = OrderedDict()
-        self._busy = False
 
     def encode(
         self,
@@ -77,9 +80,10 @@ class TextBatcher:
 
     def _take_lead(self, entry: _Entry) -> bool:
         """Whether the caller is to encode `entry` and what else waits. Needs the lock."""
-        if self._busy:
+        if entry.is_taken or not self._free:
             return False
-        self._busy = entry.is_taken = True
+        self._free -= 1
+        entry.is_taken = True
         return True
 
     def _encode_waiting(self, own: _Entry) -> None:
@@ -92,13 +96,15 @@ class TextBatcher:
                 entry.is_taken = True
             for entry in dropped:
                 entry.error = EncoderError("The client has gone: its query was not computed.")
+                del self._entries[entry.text]
+                entry.woken.set()
         try:
             if batch:
                 self._encode(batch)
         finally:
             with self._lock:
-                self._busy = False
-                for entry in (*batch, *dropped):
+                self._free += 1
+                for entry in batch:
                     del self._entries[entry.text]
                     self._remember(entry)
                     entry.woken.set()
@@ -138,7 +144,7 @@ class TextBatcher:
             entry.callers -= 1
             if entry.callers == 0 and not entry.is_taken:
                 del self._entries[entry.text]
-            if not self._busy:
+            if self._free:
                 # It may have been this caller that was woken to go on.
                 self._wake_next()
         raise EncoderError(
@@ -148,7 +154,7 @@ class TextBatcher:
 
     def _wake_next(self) -> None:
         """Wake the callers of the text that has waited longest. Needs the lock."""
-        oldest = next(iter(self._entries.values()), None)
+        oldest = next((entry for entry in self._entries.values() if not entry.is_taken), None)
         if oldest is not None:
             oldest.woken.set()
 

@@ -52,7 +52,7 @@ def encoder() -> HeldEncoder:
 
 @pytest.fixture
 def batcher(encoder: HeldEncoder) -> TextBatcher:
-    return TextBatcher(encoder)
+    return TextBatcher(encoder, batches=1)
 
 
 def hold(
@@ -93,6 +93,25 @@ def test_texts_that_arrive_meanwhile_are_encoded_together(
     assert first.result().tolist() == [5.0]
     assert answers == [[float(length)] for length in range(1, 7)]
     assert [len(batch) for batch in encoder.batches] == [1, 6]
+
+
+def test_a_second_batch_begins_while_the_first_is_encoded(encoder: HeldEncoder) -> None:
+    batcher = TextBatcher(encoder, batches=2)
+    with ThreadPoolExecutor(8) as pool:
+        futures = [hold(pool, batcher, encoder)]
+        encoder.entered.clear()
+        futures.append(pool.submit(batcher.encode, "second"))
+        assert encoder.entered.wait(30)
+        futures += [pool.submit(batcher.encode, text) for text in ("first", "a", "bc", "bc")]
+        wait_for_callers(batcher, 5)
+        encoder.gate.set()
+        answers = [future.result(30).tolist() for future in futures]
+
+    assert answers == [[5.0], [6.0], [5.0], [1.0], [2.0], [2.0]]
+    assert encoder.batches[:2] == [["first"], ["second"]]
+    assert sorted(text for batch in encoder.batches for text in batch) == [
+        "a", "bc", "first", "second"
+    ]  # fmt: skip
 
 
 def test_equal_texts_are_encoded_once(batcher: TextBatcher, encoder: HeldEncoder) -> None:
@@ -185,6 +204,29 @@ def test_a_text_that_nobody_waits_for_is_not_encoded(
         encoder.gate.set()
         waiting.result(30)
 
+    assert encoder.batches == [["first"], ["waiting"]]
+
+
+def test_whoever_has_gone_is_told_while_the_others_are_encoded(
+    batcher: TextBatcher, encoder: HeldEncoder
+) -> None:
+    def gone() -> bool:
+        encoder.gate.clear()  # the batch that leaves this text out is held
+        return True
+
+    with ThreadPoolExecutor(3) as pool:
+        hold(pool, batcher, encoder)
+        waiting = pool.submit(batcher.encode, "waiting")
+        wait_for_callers(batcher, 1)
+        abandoned = pool.submit(batcher.encode, "abandoned", is_abandoned=gone)
+        wait_for_callers(batcher, 2)
+        encoder.gate.set()
+        error = abandoned.exception(20)
+        encoder.gate.set()
+        answer = waiting.result(20)
+
+    assert str(error) == "The client has gone: its query was not computed."
+    assert answer.tolist() == [7.0]
     assert encoder.batches == [["first"], ["waiting"]]
 
 
