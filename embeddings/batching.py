@@ -16,9 +16,7 @@ from embeddings.encoders.base import Encoder, EncoderError
 Vector = NDArray[np.float32]
 
 MAX_BATCH: Final = 32
-"""Texts of a batch."""
-BATCHES: Final = 2
-"""Batches in the encoder at a time: while one ends unevenly the next keeps the processor busy."""
+"""Texts encoded at once."""
 REMEMBERED: Final = 1024
 """Query vectors kept for texts that are asked again."""
 LONGEST_REMEMBERED: Final = 2000
@@ -29,17 +27,16 @@ class TextBatcher:
     """Encodes query texts for many threads through one encoder.
 
     No thread of its own: a caller that finds the encoder free encodes at once, with whatever else
-    waits at that moment; callers that come while `batches` are in the encoder wait, and when one
-    is done one of them takes all of them on. So an idle system adds no wait, and a busy one
-    batches by itself.
+    waits at that moment; callers that come meanwhile wait, and when the batch is done one of them
+    takes all of them on. So an idle system adds no wait, and a busy one batches by itself.
     """
 
-    def __init__(self, encoder: Encoder, *, batches: int = BATCHES) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder
-        self._free = batches  # so many more may begin
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._remembered: OrderedDict[str, Vector] = OrderedDict()
+        self._busy = False
 
     def encode(
         self,
@@ -80,10 +77,9 @@ class TextBatcher:
 
     def _take_lead(self, entry: _Entry) -> bool:
         """Whether the caller is to encode `entry` and what else waits. Needs the lock."""
-        if entry.is_taken or not self._free:
+        if self._busy:
             return False
-        self._free -= 1
-        entry.is_taken = True
+        self._busy = entry.is_taken = True
         return True
 
     def _encode_waiting(self, own: _Entry) -> None:
@@ -103,7 +99,7 @@ class TextBatcher:
                 self._encode(batch)
         finally:
             with self._lock:
-                self._free += 1
+                self._busy = False
                 for entry in batch:
                     del self._entries[entry.text]
                     self._remember(entry)
@@ -144,7 +140,7 @@ class TextBatcher:
             entry.callers -= 1
             if entry.callers == 0 and not entry.is_taken:
                 del self._entries[entry.text]
-            if self._free:
+            if not self._busy:
                 # It may have been this caller that was woken to go on.
                 self._wake_next()
         raise EncoderError(
@@ -154,7 +150,7 @@ class TextBatcher:
 
     def _wake_next(self) -> None:
         """Wake the callers of the text that has waited longest. Needs the lock."""
-        oldest = next((entry for entry in self._entries.values() if not entry.is_taken), None)
+        oldest = next(iter(self._entries.values()), None)
         if oldest is not None:
             oldest.woken.set()
 

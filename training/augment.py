@@ -101,6 +101,16 @@ def normalise(images: Tensor) -> Tensor:
     return (images - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
+def jitter(colours: Tensor) -> Tensor:
+    """Colours (n, 3, SIDE, SIDE) in 0..1, brighter or darker, stronger or paler, a hue apart."""
+    n = len(colours)
+    luma = colours.mean(dim=1, keepdim=True)
+    colours = luma + (colours - luma) * _uniform((n, 1, 1, 1), 0.75, 1.3)
+    colours = _rotate_hue(colours, torch.randn(n) * 0.08)
+    colours = (colours - 0.5) * _uniform((n, 1, 1, 1), 0.85, 1.15) + 0.5
+    return (colours + torch.randn(n, 1, 1, 1) * 0.04).clamp(0, 1)
+
+
 def augment(drawings: Tensor, *, strength: float = 1.0) -> Tensor:
     """Drawings uint8 (n, h, w, 4) to model input float32 (n, 3, SIDE, SIDE)."""
     n = len(drawings)

@@ -292,6 +292,10 @@ def main() -> None:
     captions = starter.texts([item.caption for item in items])
     blind = measure(items, queries, lambda texts: (starter.texts(texts) @ captions.T).numpy())
     print(blind.row("starter, captions in place of pictures"))
+    tags = torch.stack([starter.texts(sorted(item.tags)).mean(dim=0) for item in items])
+    words_of = functional.normalize(captions + functional.normalize(tags, dim=-1), dim=-1)
+    blind = measure(items, queries, lambda texts: (starter.texts(texts) @ words_of.T).numpy())
+    print(blind.row("starter, captions and tags in place of pictures"))
     if arguments.misses:
         for query, top in zip(queries, best(score([q.text for q in queries]), 5), strict=True):
             if not any(items[at].identifier in query.accepted for at in top):

@@ -15,22 +15,19 @@ from training.corpus import TOKENIZER
 from training.image import CHECKPOINT as IMAGE_CHECKPOINT
 from training.text import CHECKPOINT as TEXT_CHECKPOINT
 from training.towers import build_model
-from training.workspace import STARTER, WORK
+from training.workspace import STARTER
 
-ALIGNED: Final = WORK / "aligned.pt"
 LIMIT: Final = 25_000_000  # bytes
 LOGIT_SCALE: Final = 3.0  # log of the inverse temperature used in training
 
 
 def load_joined() -> CLIPModel:
-    """Both towers from their last checkpoints, or as tuned together where that was done."""
+    """Both towers from their last checkpoints."""
     torch.manual_seed(0)
     tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
     model = build_model(len(tokenizer))
-    for path in (IMAGE_CHECKPOINT, TEXT_CHECKPOINT, ALIGNED):
-        if path.exists():
-            tower = torch.load(path, weights_only=True)["tower"]
-            model.load_state_dict(tower, strict=False)
+    for path in (IMAGE_CHECKPOINT, TEXT_CHECKPOINT):
+        model.load_state_dict(torch.load(path, weights_only=True)["tower"], strict=False)
     model.logit_scale.data.fill_(LOGIT_SCALE)
     model.train(mode=False)
     return model

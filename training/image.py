@@ -1,6 +1,6 @@
-"""Trains the image tower to meet the frozen text teacher.
+"""Trains the image tower to meet the frozen text teacher and to see as the vision teacher does.
 
-Run: ``python -m training.image --minutes 75``. Progress is wall-clock time, so the schedule
+Run: ``python -m training.image --minutes 90``. Progress is wall-clock time, so the schedule
 fits the hours at hand; a run that was stopped goes on from its last checkpoint. Each worker is
 a process with one thread that computes its share of the batch; gradients are averaged.
 """
@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,34 +20,28 @@ from torch import Tensor, distributed, multiprocessing
 from torch.nn import functional
 from transformers import CLIPModel
 
-from training.augment import SIDE, augment, normalise
-from training.pictures import STYLES
+from training.augment import SIDE, jitter, normalise
+from training.pictures import HELD_OUT_STYLE, load_pairs
 from training.teacher import ConceptTargets, load_targets
-from training.towers import build_model, encode_images, start_like_trained
-from training.workspace import PICTURES, WORK
+from training.towers import build_model, encode_patches, image_vectors, start_like_trained
+from training.vision_teacher import CELL_DIMENSION, POOLED_DIMENSION, VIEWS, as_colours
+from training.workspace import WORK
 
 CHECKPOINT: Final = WORK / "image.pt"
-HELD_OUT_STYLE: Final = "firefox"  # for choosing; neither trained on nor the final test
-BATCH: Final = 320
+BATCH: Final = 448
 PEAK_RATE: Final = 2e-3
 WEIGHT_DECAY: Final = 0.05
 WARM_UP: Final = 0.03  # of the run
 FULL_TOKENS: Final = 0.15  # of the run, at its end, with every patch
 CHECKPOINT_SECONDS: Final = 180
-LABEL_SCALE: Final = 20.0  # inverse temperature of the softmax over labels
+LONGEST_STEP: Final = 10.0  # seconds; what goes beyond was a pause and does not count
+CELL_WEIGHT: Final = 4.0  # of the vision teacher's features at each patch
+POOLED_WEIGHT: Final = 4.0  # of its features of the whole
+PROTOTYPE_SCALE: Final = 20.0  # inverse temperature of the softmax over prototypes
 TAG_SCALE: Final = 12.0  # likewise over tags
-TAG_WEIGHT: Final = 0.5
+TAG_WEIGHT: Final = 1.0
 SMOOTHING: Final = 0.1  # of labels
 SMOOTHING_OF_WEIGHTS: Final = 0.998  # what a step keeps of the running average
-
-
-def load_pairs(styles: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """Drawings uint8 (n, h, w, 4) and their concepts int64 (n,)."""
-    stored = [np.load(PICTURES / f"{style}.npz") for style in styles]
-    return (
-        torch.from_numpy(np.concatenate([part["images"] for part in stored])),
-        torch.from_numpy(np.concatenate([part["concepts"] for part in stored])),
-    )
 
 
 def on_white(drawings: Tensor) -> Tensor:
@@ -57,22 +52,82 @@ def on_white(drawings: Tensor) -> Tensor:
 
 
 def image_loss(vectors: Tensor, concepts: Tensor, targets: ConceptTargets) -> Tensor:
-    """Softmax over every label, plus softmax over every tag with all own tags right."""
-    by_label = functional.cross_entropy(
-        LABEL_SCALE * vectors @ targets.labels.T, concepts, label_smoothing=SMOOTHING
+    """Softmax over every prototype, plus softmax over every tag with all own tags right."""
+    by_prototype = functional.cross_entropy(
+        PROTOTYPE_SCALE * vectors @ targets.prototypes.T, concepts, label_smoothing=SMOOTHING
     )
     own = targets.tag_weights[concepts]
     logs = functional.log_softmax(TAG_SCALE * vectors @ targets.tags.T, dim=-1)
     by_tag = -(own * logs).sum(dim=-1).mean()
-    return by_label + TAG_WEIGHT * by_tag
+    return by_prototype + TAG_WEIGHT * by_tag
 
 
-def build_optimisers(model: CLIPModel) -> list[torch.optim.Optimizer]:
+class ImageTower(torch.nn.Module):
+    """The model's image side with two linear heads that speak to the vision teacher."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The text tower is not trained here; a tiny vocabulary keeps it out of the way.
+        self.model = build_model(16)
+        start_like_trained(self.model)
+        # Backward through the fused attention is the slower one on a processor.
+        self.model.set_attn_implementation("eager")
+        width = self.model.vision_model.config.hidden_size
+        self.cells = torch.nn.Linear(width, CELL_DIMENSION)
+        self.pooled = torch.nn.Linear(width, POOLED_DIMENSION)
+
+    def weights(self) -> dict[str, Tensor]:
+        """What is trained, by name."""
+        return {
+            name: value
+            for name, value in self.named_parameters()
+            if not name.startswith("model.") or name.startswith("model.vis")
+        }
+
+
+@dataclass(frozen=True)
+class Views:
+    """Views and what the vision teacher saw in them; memory-mapped, shared by the workers."""
+
+    images: np.ndarray  # uint8 (n, SIDE, SIDE, 3)
+    concepts: np.ndarray  # int64 (n,), -1 where a view shows two drawings
+    cells: np.ndarray  # float16 (n, patches, CELL_DIMENSION)
+    pooled: np.ndarray  # float16 (n, POOLED_DIMENSION)
+
+    def loss(self, tower: ImageTower, size: int, targets: ConceptTargets, halves: bool) -> Tensor:
+        """Loss of ``size`` random views: labels and tags, and both kinds of features."""
+        at = torch.randint(len(self.images), (size,)).sort().values.numpy()
+        images = normalise(jitter(as_colours(torch.from_numpy(self.images[at]))))
+        concepts = torch.from_numpy(self.concepts[at])
+        cells = torch.from_numpy(self.cells[at]).float()
+        pooled = torch.from_numpy(self.pooled[at]).float()
+        if halves:
+            concepts, cells, pooled = concepts.repeat(2), cells.repeat(2, 1, 1), pooled.repeat(2, 1)
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden, positions = encode_patches(tower.model, images, halves=halves)
+            vectors = image_vectors(tower.model, hidden)
+            norm = tower.model.vision_model.post_layernorm
+            seen_cells = tower.cells(norm(hidden[:, 1:])).float()
+            seen_pooled = tower.pooled(norm(hidden[:, 0])).float()
+        cells = cells.gather(1, positions.unsqueeze(-1).expand(-1, -1, CELL_DIMENSION))
+        single = concepts >= 0
+        return (
+            image_loss(vectors[single], concepts[single], targets)
+            + CELL_WEIGHT * functional.mse_loss(seen_cells, cells)
+            + POOLED_WEIGHT * functional.mse_loss(seen_pooled, pooled)
+        )
+
+
+def load_views() -> Views:
+    """The views that ``training.vision_teacher`` wrote."""
+    names = ("images", "concepts", "cells", "pooled")
+    return Views(*(np.load(VIEWS / f"{name}.npy", mmap_mode="r") for name in names))
+
+
+def build_optimisers(tower: ImageTower) -> list[torch.optim.Optimizer]:
     """Muon for the encoder's matrices, AdamW for the rest of the image tower."""
     matrices, others, plain = [], [], []
-    for name, parameter in model.named_parameters():
-        if not name.startswith("vis"):
-            continue
+    for name, parameter in tower.weights().items():
         if parameter.ndim < 2:
             plain.append(parameter)
         elif ".encoder." in name:
@@ -105,7 +160,10 @@ def recall(
     """Label to image R@1 and R@5 among the given drawings, one a concept."""
     model.train(mode=False)
     vectors = torch.cat(
-        [encode_images(model, on_white(part)) for part in torch.split(drawings, 256)]
+        [
+            image_vectors(model, encode_patches(model, on_white(part), halves=False)[0])
+            for part in torch.split(drawings, 256)
+        ]
     )
     model.train()
     ranks = (labels[concepts] @ vectors.T).argsort(dim=1, descending=True)
@@ -144,15 +202,9 @@ class ImageTraining:
     """The image tower with its optimisers, its smoothed weights and how far it has come."""
 
     def __init__(self, workers: int) -> None:
-        # The text tower is not trained here; a tiny vocabulary keeps it out of the way.
-        self.model = build_model(16)
-        start_like_trained(self.model)
-        self.optimisers = build_optimisers(self.model)
-        self.parameters = [
-            parameter
-            for part in (self.model.vision_model, self.model.visual_projection)
-            for parameter in part.parameters()
-        ]
+        self.tower = ImageTower()
+        self.optimisers = build_optimisers(self.tower)
+        self.parameters = list(self.tower.weights().values())
         self.smooth = [parameter.detach().clone() for parameter in self.parameters]
         self.seen = 0  # samples
         self.elapsed = 0.0  # seconds
@@ -167,7 +219,7 @@ class ImageTraining:
             optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         now = time.monotonic()
-        self.elapsed += self._average(now - self._before)
+        self.elapsed += min(self._average(now - self._before), LONGEST_STEP)
         self._before = now
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimiser in self.optimisers:
@@ -184,7 +236,7 @@ class ImageTraining:
         current = [parameter.detach().clone() for parameter in self.parameters]
         for own, value in zip(self.parameters, self.smooth, strict=True):
             own.data.copy_(value)
-        yield self.model
+        yield self.tower.model
         for own, value in zip(self.parameters, current, strict=True):
             own.data.copy_(value)
 
@@ -204,9 +256,13 @@ class ImageTraining:
             },
         )
 
-    def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+    def resume(self, start: Path | None) -> None:
+        """Go on from the checkpoint if there is one, else begin with the tower of ``start``."""
         if not CHECKPOINT.exists():
+            if start is not None:
+                tower = torch.load(start, weights_only=True)["tower"]
+                self.tower.model.load_state_dict(tower, strict=False)
+                self.smooth = [parameter.detach().clone() for parameter in self.parameters]
             return
         state = torch.load(CHECKPOINT, weights_only=True)
         for own, stored in zip(self.parameters, state["parameters"], strict=True):
@@ -217,27 +273,23 @@ class ImageTraining:
         self.seen, self.elapsed = state["seen"], state["elapsed"]
 
 
-def train(rank: int, workers: int, minutes: float) -> None:
+def train(rank: int, workers: int, minutes: float, start: Path | None) -> None:
     """One worker's run; the first one also reports and writes checkpoints."""
     torch.set_num_threads(1)
     meeting = (WORK / "rendezvous").as_uri()
     distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=workers)
     torch.manual_seed(3)  # the same first weights everywhere
     run = ImageTraining(workers)
-    run.resume()
+    run.resume(start)
     targets = load_targets()
-    drawings, concepts = load_pairs(tuple(s for s in STYLES if s != HELD_OUT_STYLE))
+    views = load_views()
     held_drawings, held_concepts = load_pairs((HELD_OUT_STYLE,))
     torch.manual_seed(1000 * (run.seen + 1) + rank)  # other pictures in each worker
     last_saved, running = run.elapsed, 0.0
     while run.elapsed < minutes * 60:
         progress = run.elapsed / (minutes * 60)
         halves = progress < 1 - FULL_TOKENS
-        batch = torch.randint(len(drawings), (BATCH // workers // (1 + halves),))
-        images = augment(drawings[batch])
-        with torch.autocast("cpu", torch.bfloat16):
-            vectors = encode_images(run.model, images, halves=halves)
-        loss = image_loss(vectors, concepts[batch].repeat(1 + halves), targets)
+        loss = views.loss(run.tower, BATCH // workers // (1 + halves), targets, halves)
         run.update(loss, rate_at(progress), BATCH)
         running = 0.98 * running + 0.02 * loss.item() if running else loss.item()
         if run.elapsed - last_saved < CHECKPOINT_SECONDS and run.elapsed < minutes * 60:
@@ -261,11 +313,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=75.0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--start", type=Path, help="checkpoint whose tower to begin with")
     arguments = parser.parse_args()
     (WORK / "rendezvous").unlink(missing_ok=True)
     multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
         train,
-        args=(arguments.workers, arguments.minutes),
+        args=(arguments.workers, arguments.minutes, arguments.start),
         nprocs=arguments.workers,
         start_method="spawn",
     )

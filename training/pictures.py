@@ -13,7 +13,9 @@ from typing import Final
 
 import numpy as np
 import resvg_py
+import torch
 from PIL import Image
+from torch import Tensor
 
 from training.concepts import code_of, load_concepts
 from training.workspace import PACKAGES, PICTURES
@@ -32,6 +34,7 @@ FOLDERS: Final = {
     "twemoji": "emoji-datasource-twitter-16.0.0/img/twitter/64/*.png",
 }
 STYLES: Final = (*FOLDERS, *ICONIFY)
+HELD_OUT_STYLE: Final = "firefox"  # for choosing; neither trained on nor the final test
 
 
 def render(svg: str) -> Image.Image:
@@ -95,6 +98,20 @@ def drawings(style: str) -> Iterator[tuple[int, np.ndarray]]:
             f'viewBox="0 0 {width} {height}" width="{SIDE}" height="{SIDE}">{body}</svg>'
         )
         yield position, _fit(render(svg))
+
+
+def training_styles() -> tuple[str, ...]:
+    """The styles that train."""
+    return tuple(style for style in STYLES if style != HELD_OUT_STYLE)
+
+
+def load_pairs(styles: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    """Drawings uint8 (n, h, w, 4) and their concepts int64 (n,)."""
+    stored = [np.load(PICTURES / f"{style}.npz") for style in styles]
+    return (
+        torch.from_numpy(np.concatenate([part["images"] for part in stored])),
+        torch.from_numpy(np.concatenate([part["concepts"] for part in stored])),
+    )
 
 
 def main() -> None:

@@ -82,6 +82,7 @@ class ConceptTargets:
     labels: torch.Tensor  # float32 (concepts, DIMENSION)
     tags: torch.Tensor  # float32 (tags, DIMENSION)
     tag_weights: torch.Tensor  # float32 (concepts, tags), rows sum to one or are zero
+    prototypes: torch.Tensor  # float32 (concepts, DIMENSION), between label and tags
 
 
 def tag_vocabulary() -> tuple[list[str], np.ndarray]:
@@ -108,11 +109,12 @@ def load_space() -> TeacherSpace:
 def load_targets() -> ConceptTargets:
     """The targets written by this step."""
     stored = np.load(CONCEPTS_FILE)
-    return ConceptTargets(
-        torch.from_numpy(stored["labels"]),
-        torch.from_numpy(stored["tags"]),
-        torch.from_numpy(stored["tag_weights"]),
+    labels, tags, weights = (
+        torch.from_numpy(stored[name]).float() for name in ("labels", "tags", "tag_weights")
     )
+    of_tags = torch.nn.functional.normalize(weights @ tags, dim=-1)
+    prototypes = torch.nn.functional.normalize(labels + of_tags, dim=-1)
+    return ConceptTargets(labels, tags, weights, prototypes)
 
 
 def main() -> None:

@@ -194,6 +194,7 @@ def main() -> None:
     reading = load_reading(tokenizer)
     ids, vectors = reading.ids, reading.vectors
     model = build_model(len(tokenizer))
+    model.set_attn_implementation("eager")  # whose backward pass is the faster one on a processor
     optimisers = build_optimisers(model)
     parameters = [p for n, p in model.named_parameters() if n.startswith("text_")]
     seen, elapsed = 0, 0.0

@@ -48,25 +48,31 @@ def build_model(vocabulary_size: int) -> CLIPModel:
     return CLIPModel(config)
 
 
-def encode_images(model: CLIPModel, images: Tensor, *, halves: bool = False) -> Tensor:
-    """Image vectors (n, DIMENSION), L2-normalised, of model input (n, 3, SIDE, SIDE).
+def encode_patches(model: CLIPModel, images: Tensor, *, halves: bool) -> tuple[Tensor, Tensor]:
+    """The image tower's last hidden states of model input (n, 3, SIDE, SIDE).
 
+    Gives (m, 1 + k, width), the class token first, and the k patches' positions int64 (m, k).
     With ``halves`` each picture's patches are dealt at random into two halves that are encoded
-    apart, giving (2n, DIMENSION): first all first halves, then all second ones. It is FLIP's
-    masking (Li et al. 2023) without throwing the other half away.
+    apart, so m is 2n: first all first halves, then all second ones. It is FLIP's masking
+    (Li et al. 2023) without throwing the other half away.
     """
     tower = model.vision_model
     tokens = tower.embeddings(images)
+    n, patches, width = len(tokens), tokens.shape[1] - 1, tokens.shape[2]
+    positions = torch.arange(patches).expand(n, -1)
     if halves:
-        n, patches, width = len(tokens), tokens.shape[1] - 1, tokens.shape[2]
-        dealt = torch.rand(n, patches).argsort(dim=1) + 1
-        classes = torch.zeros(n, 1, dtype=dealt.dtype)
-        parts = [torch.cat([classes, half], dim=1) for half in dealt.chunk(2, dim=1)]
-        tokens = torch.cat(
-            [tokens.gather(1, part.unsqueeze(-1).expand(-1, -1, width)) for part in parts]
+        positions = torch.cat(torch.rand(n, patches).argsort(dim=1).chunk(2, dim=1))
+        kept = (
+            tokens[:, 1:].repeat(2, 1, 1).gather(1, positions.unsqueeze(-1).expand(-1, -1, width))
         )
+        tokens = torch.cat([tokens[:, :1].repeat(2, 1, 1), kept], dim=1)
     hidden = tower.encoder(inputs_embeds=tower.pre_layrnorm(tokens)).last_hidden_state
-    pooled = model.visual_projection(tower.post_layernorm(hidden[:, 0]))
+    return hidden, positions
+
+
+def image_vectors(model: CLIPModel, hidden: Tensor) -> Tensor:
+    """Last hidden states to image vectors (n, DIMENSION), L2-normalised."""
+    pooled = model.visual_projection(model.vision_model.post_layernorm(hidden[:, 0]))
     return functional.normalize(pooled.float(), dim=-1)
 
 

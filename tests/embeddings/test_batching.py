@@ -52,7 +52,7 @@ def encoder() -> HeldEncoder:
 
 @pytest.fixture
 def batcher(encoder: HeldEncoder) -> TextBatcher:
-    return TextBatcher(encoder, batches=1)
+    return TextBatcher(encoder)
 
 
 def hold(
@@ -93,25 +93,6 @@ def test_texts_that_arrive_meanwhile_are_encoded_together(
     assert first.result().tolist() == [5.0]
     assert answers == [[float(length)] for length in range(1, 7)]
     assert [len(batch) for batch in encoder.batches] == [1, 6]
-
-
-def test_a_second_batch_begins_while_the_first_is_encoded(encoder: HeldEncoder) -> None:
-    batcher = TextBatcher(encoder, batches=2)
-    with ThreadPoolExecutor(8) as pool:
-        futures = [hold(pool, batcher, encoder)]
-        encoder.entered.clear()
-        futures.append(pool.submit(batcher.encode, "second"))
-        assert encoder.entered.wait(30)
-        futures += [pool.submit(batcher.encode, text) for text in ("first", "a", "bc", "bc")]
-        wait_for_callers(batcher, 5)
-        encoder.gate.set()
-        answers = [future.result(30).tolist() for future in futures]
-
-    assert answers == [[5.0], [6.0], [5.0], [1.0], [2.0], [2.0]]
-    assert encoder.batches[:2] == [["first"], ["second"]]
-    assert sorted(text for batch in encoder.batches for text in batch) == [
-        "a", "bc", "first", "second"
-    ]  # fmt: skip
 
 
 def test_equal_texts_are_encoded_once(batcher: TextBatcher, encoder: HeldEncoder) -> None:

@@ -80,23 +80,29 @@ def test_letter_case_does_not_matter(model: CLIPModel) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "caption"),
+    ("query", "caption", "among"),
     [
-        ("a red apple", "red apple"),
-        ("a strawberry", "strawberry"),
-        ("sunflower", "sunflower"),
-        ("watermelon", "watermelon"),
-        ("rainbow", "rainbow"),
-        ("motorcar", "oncoming automobile"),
-        ("a puppy", "guide dog"),
+        ("a red apple", "red apple", 1),
+        ("a strawberry", "strawberry", 3),
+        ("sunflower", "sunflower", 3),
+        ("watermelon", "watermelon", 3),
+        ("rainbow", "rainbow", 3),
+        ("automobile", "automobile", 3),
+        ("motorcar", "automobile", 3),
+        ("kitten", "cat", 5),
+        ("a puppy", "dog", 5),
     ],
 )
-def test_query_finds_its_picture_in_the_first_three(
-    model: CLIPModel, catalogue: tuple[list[str], np.ndarray], query: str, caption: str
+def test_query_finds_its_picture_among_the_first(
+    model: CLIPModel,
+    catalogue: tuple[list[str], np.ndarray],
+    query: str,
+    caption: str,
+    among: int,
 ) -> None:
     captions, pictures = catalogue
     (vector,) = text_vectors(model, [query])
-    first = [captions[at] for at in np.argsort(-(pictures @ vector))[:3]]
+    first = [captions[at] for at in np.argsort(-(pictures @ vector))[:among]]
     assert caption in first
 
 
