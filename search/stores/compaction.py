@@ -56,7 +56,8 @@ class _Source:
 def worth_compacting(state: State, plan: Plan) -> bool:
     """Whether the delta slows searches, or the dead waste space, enough.
 
-    Also where `plan` is another approximate index: the memory budget was changed, or outgrown.
+    Also where `plan` is another approximate index: the memory budget was changed, or the graph
+    outgrown.
     """
     rows = len(state.segment)
     return (

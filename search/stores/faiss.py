@@ -179,7 +179,12 @@ class FaissStore(VectorStore):
             return self._install(segment, snapshot, state)
 
     def _plan(self, state: State) -> Plan:
-        return plan_index(count=state.count, dimension=self.dimension, memory_mb=self._memory_mb)
+        return plan_index(
+            count=state.count,
+            dimension=self.dimension,
+            memory_mb=self._memory_mb,
+            present=state.segment.kind,
+        )
 
     def _describe(
         self, state: State, folder: Path, plan: Plan, written: compaction.Written

@@ -18,6 +18,15 @@ class Kind(enum.StrEnum):
 
 EXACT_ROWS: Final = 16_384
 """Up to here an exact scan of float16 vectors costs under 1 ms and approximation buys nothing."""
+GRAPH_ROWS: Final = 250_000
+"""Up to here a graph answers faster than lists of the same recall.
+
+Of 100,000 clustered vectors of 512 it takes half the time. Of 500,000 it needs efSearch 384 for
+a recall of 0.99 and takes longer than lists do, which are built in a fifth of the time and take
+an eighth of the memory; of 1,000,000 it stays below 0.99 with efSearch 512.
+"""
+GRAPH_SLACK: Final = 1.25
+"""A graph that is there is kept to so many times GRAPH_ROWS: no flapping at the border."""
 GRAPH_LINKS: Final = 32
 """HNSW's M: links a node keeps a level, twice as many on the lowest."""
 ID_BYTES: Final = 8
@@ -31,7 +40,7 @@ EFFORTS: Final = {
     Kind.IVF: (8, 16, 24, 32, 48, 64, 96, 128, 192, 256),
 }
 """Operating points that tuning walks, least first."""
-FIRST_EFFORT: Final = {Kind.EXACT: 0, Kind.HNSW: 64, Kind.IVF: 96}
+FIRST_EFFORT: Final = {Kind.EXACT: 0, Kind.HNSW: 64, Kind.IVF: 48}
 """Operating point of a new index, until it is tuned."""
 ROWS_PER_EFFORT: Final = 40
 """Rows scanned exactly in the time that one more unit of effort takes.
@@ -49,11 +58,17 @@ class Plan:
     """FAISS's index_factory string; empty for exact search."""
 
 
-def plan_index(*, count: int, dimension: int, memory_mb: float | None) -> Plan:
-    """Choose the index for `count` vectors; `memory_mb` bounds index and ids."""
+def plan_index(
+    *, count: int, dimension: int, memory_mb: float | None, present: Kind = Kind.EXACT
+) -> Plan:
+    """Choose the index for `count` vectors; `memory_mb` bounds index and ids.
+
+    `present` is what the index is now.
+    """
     if count <= EXACT_ROWS:
         return Plan(Kind.EXACT, "")
-    if memory_mb is None or count * graph_bytes(dimension) <= memory_mb * 2**20:
+    fits = memory_mb is None or count * graph_bytes(dimension) <= memory_mb * 2**20
+    if fits and count <= GRAPH_ROWS * (GRAPH_SLACK if present is Kind.HNSW else 1):
         return Plan(Kind.HNSW, f"HNSW{GRAPH_LINKS},SQ8")
     lists = 2 ** round(math.log2(2 * math.sqrt(count)))
     return Plan(Kind.IVF, f"IVF{lists},RaBitQ")
