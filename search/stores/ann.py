@@ -30,6 +30,8 @@ SCAN_ROWS: Final = 1024
 """Rows scanned at once for a single query: 1 MiB at 512 dimensions."""
 TRAINING_ROWS: Final = 65_536
 """Rows that ranges, centroids and codebooks are learned from."""
+ROWS_PER_CANDIDATE: Final = 4
+"""Rows looked at in inverted lists, at least, for every one that is fetched."""
 
 
 @contextlib.contextmanager
@@ -116,8 +118,11 @@ class AnnIndex:
         return int(self._index.ntotal)
 
     def least_effort(self, candidates: int) -> int:
-        """Effort below which so many candidates cannot come back."""
-        return candidates if self._kind is Kind.HNSW else 1
+        """Effort below which so many candidates cannot come back, or only the wrong ones."""
+        if self._kind is Kind.HNSW:
+            return candidates
+        lists = int(self._index.nlist)
+        return min(math.ceil(ROWS_PER_CANDIDATE * candidates * lists / len(self)), lists)
 
     def effort_for_share(self, effort: int, share: float) -> int:
         """Effort that finds as much when only `share` of the rows may be found."""

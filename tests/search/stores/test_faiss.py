@@ -242,6 +242,8 @@ def test_tuning_lowers_an_effort_beyond_need(
     pair: tuple[FaissStore, NumpyStore], caplog: pytest.LogCaptureFixture
 ) -> None:
     store, _ = pair
+    kind = plan.Kind(store.stats().kind)
+    store._effort[kind] = plan.EFFORTS[kind][-1]
     queries = clustered(100, DIMENSION, seed=97)
     with caplog.at_level(logging.INFO, "search.stores.faiss"):
         tuning = store.tune(queries)
