@@ -1,7 +1,8 @@
 """Builds the text tower's reading: the catalogue's words and general English.
 
 Run: ``python -m training.corpus``. Writes the texts, their teacher vectors in the towers'
-space, and the tokenizer trained on them.
+space, and the tokenizer trained on them. Run again it keeps the tokenizer, which the text tower
+speaks by then, and asks the teacher only about texts that are new.
 """
 
 import json
@@ -19,7 +20,7 @@ from transformers import CLIPTokenizer
 
 from training.catalogue import caption_of
 from training.concepts import load_concepts
-from training.teacher import embed, load_space, tag_vocabulary
+from training.teacher import DIMENSION, embed, load_space, tag_vocabulary
 from training.towers import TEXT_LENGTH
 from training.workspace import PACKAGES, WORK
 
@@ -41,6 +42,18 @@ TEMPLATES: Final = (
     "someone with a {}",
     "a big {}",
     "a small {}",
+)
+JOINS: Final = (
+    "{} with {}",
+    "{} for {}",
+    "{} of the {}",
+    "{} in the {}",
+    "{} that is {}",
+    "something {} and {}",
+    "where {} and {}",
+    "{} {} {}",
+    "a {} {} with {}",
+    "{} and {} for {}",
 )
 
 
@@ -73,13 +86,12 @@ def wordnet_texts(rng: random.Random) -> tuple[list[str], list[str]]:
             lemmas = [fields[4 + 2 * at] for at in range(int(fields[3], 16))]
             lemmas = [re.sub(r"\(\w+\)$", "", lemma) for lemma in lemmas]
             common = sum(counts.get((lemma.lower(), fields[0]), 0) for lemma in lemmas)
-            visible = int(fields[1]) in VISIBLE and rng.random() < 0.4
-            if not common and not visible:
-                continue
-            words.extend(lemma.replace("_", " ") for lemma in lemmas)
+            visible = int(fields[1]) in VISIBLE
+            if common or (visible and rng.random() < 0.4):
+                words.extend(lemma.replace("_", " ") for lemma in lemmas)
             clauses = [clause.strip(' "') for clause in gloss.split(";")]
             short = [clause for clause in clauses if 2 <= len(clause.split()) <= 14]
-            sentences.extend(short[: 2 if common else 0])
+            sentences.extend(short[: 4 if common else visible])
     return list(dict.fromkeys(words)), list(dict.fromkeys(sentences))
 
 
@@ -105,13 +117,29 @@ def composed_texts(rng: random.Random, amount: int) -> list[str]:
     return made
 
 
+def joined_texts(rng: random.Random, amount: int) -> list[str]:
+    """Descriptions that put two or three of a concept's words together."""
+    families = [
+        list(dict.fromkeys((*concept.tags, *concept.more_tags, caption_of(concept))))
+        for concept in load_concepts()
+    ]
+    families = [family for family in families if len(family) > 2]
+    made: list[str] = []
+    for _ in range(amount):
+        first, second, third = rng.sample(rng.choice(families), 3)
+        made.append(rng.choice(JOINS).format(first, second, third))
+    return made
+
+
 def corpus() -> tuple[list[str], list[str]]:
     """The catalogue's texts, and the general ones."""
     rng = random.Random(5)
     own = catalogue_texts()
     words, sentences = wordnet_texts(rng)
     known = set(own)
-    general = dict.fromkeys([*words, *sentences, *composed_texts(rng, 30_000)])
+    general = dict.fromkeys(
+        [*words, *sentences, *composed_texts(rng, 30_000), *joined_texts(rng, 30_000)]
+    )
     return own, [text for text in general if text not in known]
 
 
@@ -152,15 +180,23 @@ def main() -> None:
     own, general = corpus()
     print(f"{len(own)} catalogue texts, {len(general)} general texts", flush=True)
     weighted = own * 5 + general
-    tokenizer = train_tokenizer(weighted)
-    tokenizer.save_pretrained(TOKENIZER)
-    print(f"{len(tokenizer)} tokens", flush=True)
+    if not TOKENIZER.exists():
+        train_tokenizer(weighted).save_pretrained(TOKENIZER)
     texts = [*own, *general]
-    vectors = load_space().project(embed(texts))
+    vectors = np.empty((len(texts), DIMENSION), dtype=np.float16)
+    known: dict[str, np.ndarray] = {}
+    if CORPUS_FILE.exists():
+        stored = np.load(CORPUS_FILE)
+        known = dict(zip(stored["texts"].tolist(), stored["vectors"], strict=True))
+    new = [at for at, text in enumerate(texts) if text not in known]
+    print(f"{len(new)} new texts", flush=True)
+    for at, text in enumerate(texts):
+        vectors[at] = known.get(text, 0)
+    vectors[new] = load_space().project(embed([texts[at] for at in new]))
     np.savez(
         CORPUS_FILE,
         texts=np.array(texts),
-        vectors=vectors.astype(np.float16),
+        vectors=vectors,
         own=np.array(len(own)),
     )
 

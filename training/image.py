@@ -22,7 +22,7 @@ from transformers import CLIPModel
 
 from training.augment import SIDE, jitter, normalise
 from training.pictures import HELD_OUT_STYLE, load_pairs
-from training.teacher import ConceptTargets, load_targets
+from training.teacher import PROTOTYPE_SCALE, ConceptTargets, load_targets
 from training.towers import build_model, encode_patches, image_vectors, start_like_trained
 from training.vision_teacher import CELL_DIMENSION, POOLED_DIMENSION, VIEWS, as_colours
 from training.workspace import WORK
@@ -37,7 +37,6 @@ CHECKPOINT_SECONDS: Final = 180
 LONGEST_STEP: Final = 10.0  # seconds; what goes beyond was a pause and does not count
 CELL_WEIGHT: Final = 4.0  # of the vision teacher's features at each patch
 POOLED_WEIGHT: Final = 4.0  # of its features of the whole
-PROTOTYPE_SCALE: Final = 20.0  # inverse temperature of the softmax over prototypes
 TAG_SCALE: Final = 12.0  # likewise over tags
 TAG_WEIGHT: Final = 1.0
 SMOOTHING: Final = 0.1  # of labels
@@ -52,14 +51,28 @@ def on_white(drawings: Tensor) -> Tensor:
 
 
 def image_loss(vectors: Tensor, concepts: Tensor, targets: ConceptTargets) -> Tensor:
-    """Softmax over every prototype, plus softmax over every tag with all own tags right."""
-    by_prototype = functional.cross_entropy(
-        PROTOTYPE_SCALE * vectors @ targets.prototypes.T, concepts, label_smoothing=SMOOTHING
-    )
+    """Four softmaxes: which prototype and which tags a picture shows, and who shows each.
+
+    The first two compare words for one picture, the last two the batch's pictures for one word,
+    which is what a search does.
+    """
+    near = PROTOTYPE_SCALE * vectors @ targets.prototypes.T
+    by_prototype = functional.cross_entropy(near, concepts, label_smoothing=SMOOTHING)
     own = targets.tag_weights[concepts]
-    logs = functional.log_softmax(TAG_SCALE * vectors @ targets.tags.T, dim=-1)
-    by_tag = -(own * logs).sum(dim=-1).mean()
-    return by_prototype + TAG_WEIGHT * by_tag
+    near_tags = TAG_SCALE * vectors @ targets.tags.T
+    by_tag = -(own * functional.log_softmax(near_tags, dim=-1)).sum(dim=-1).mean()
+    asked: Tensor = torch.unique(concepts)
+    of_prototype = _softmax_over_pictures(near[:, asked], concepts.unsqueeze(1) == asked)
+    carried = own > 0
+    some = carried.any(dim=0)
+    of_tag = _softmax_over_pictures(near_tags[:, some], carried[:, some])
+    return by_prototype + of_prototype + TAG_WEIGHT * (by_tag + of_tag)
+
+
+def _softmax_over_pictures(near: Tensor, right: Tensor) -> Tensor:
+    """Cross-entropy of each column of logits (pictures, words), all its right pictures alike."""
+    share = right / right.sum(dim=0)
+    return -(share * functional.log_softmax(near, dim=0)).sum(dim=0).mean()
 
 
 class ImageTower(torch.nn.Module):

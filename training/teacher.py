@@ -22,6 +22,7 @@ from training.concepts import load_concepts
 from training.workspace import WORK
 
 DIMENSION: Final = 256
+PROTOTYPE_SCALE: Final = 20.0  # inverse temperature of the softmax over prototypes
 WHITENING: Final = 0.25  # exponent of the covariance: 0 leaves it alone, 0.5 whitens fully
 CONCEPTS_FILE: Final = WORK / "concepts.npz"
 MAX_TOKENS: Final = 48
@@ -83,6 +84,12 @@ class ConceptTargets:
     tags: torch.Tensor  # float32 (tags, DIMENSION)
     tag_weights: torch.Tensor  # float32 (concepts, tags), rows sum to one or are zero
     prototypes: torch.Tensor  # float32 (concepts, DIMENSION), between label and tags
+
+    def toward_prototypes(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Vectors (n, DIMENSION) moved halfway to the mean of the prototypes that they mean."""
+        meant = torch.softmax(PROTOTYPE_SCALE * vectors @ self.prototypes.T, dim=-1)
+        mean = torch.nn.functional.normalize(meant @ self.prototypes, dim=-1)
+        return torch.nn.functional.normalize(vectors + mean, dim=-1)
 
 
 def tag_vocabulary() -> tuple[list[str], np.ndarray]:

@@ -1,4 +1,4 @@
-"""Distils a small text tower from the teacher.
+"""Distils a small text tower from the teacher, each text's vector moved toward its concepts.
 
 Run: ``python -m training.text --minutes 20``, after ``training.corpus``. Texts that equal an
 evaluation query are left out. A run that was stopped goes on from its last checkpoint.
@@ -20,7 +20,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from training.corpus import CORPUS_FILE, TOKENIZER, plain
 from training.image import save
-from training.teacher import DIMENSION, embed, load_space
+from training.teacher import DIMENSION, embed, load_space, load_targets
 from training.towers import TEXT_LENGTH, build_model
 from training.workspace import QUERIES, WORK
 
@@ -72,7 +72,7 @@ class Reading:
     """All texts as token ids with the teacher's vectors, and which rows serve what."""
 
     ids: Tensor  # int16 (n, TEXT_LENGTH)
-    vectors: Tensor  # float32 (n, DIMENSION)
+    vectors: Tensor  # float32 (n, DIMENSION), what the tower is to answer
     own: Tensor  # rows of the catalogue's texts
     general: Tensor  # rows of general English
     held: Tensor  # rows of general English that are only measured
@@ -85,10 +85,13 @@ def load_reading(tokenizer: CLIPTokenizer) -> Reading:
     kept = torch.tensor([plain(text) not in forbidden for text in texts])
     rows, own = torch.arange(len(texts)), int(stored["own"])
     general = rows[kept & (rows >= own)]
+    vectors = torch.from_numpy(stored["vectors"]).float()
+    targets = load_targets()
+    aims = [targets.toward_prototypes(part) for part in torch.split(vectors, 4096)]
     held, general = general[torch.randperm(len(general))].tensor_split([1000])
     return Reading(
         tokenise(tokenizer, rephrased(texts)),
-        torch.from_numpy(stored["vectors"]).float(),
+        torch.cat(aims),
         rows[kept & (rows < own)],
         general,
         held,
@@ -186,9 +189,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--own-share", type=float, default=OWN_SHARE)
+    parser.add_argument("--peak", type=float, default=PEAK_RATE, help="highest learning rate")
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     minutes: float = arguments.minutes
-    torch.set_num_threads(1)
+    torch.set_num_threads(arguments.threads)
     torch.manual_seed(7)
     tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)
     reading = load_reading(tokenizer)
@@ -211,7 +216,7 @@ def main() -> None:
     last_saved, running = elapsed, 0.0
     while elapsed < minutes * 60:
         before = time.monotonic()
-        rate = rate_at(elapsed / (minutes * 60), PEAK_RATE)
+        rate = rate_at(elapsed / (minutes * 60), arguments.peak)
         rows = batches.draw()
         with torch.autocast("cpu", torch.bfloat16):
             found = encode_texts(model, cut(ids[rows], end))

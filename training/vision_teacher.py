@@ -1,8 +1,9 @@
 """The vision teacher: EfficientNet-Lite0, and the views of drawings it has looked at.
 
-Run: ``python -m training.vision_teacher --views 64000``. An ImageNet network knows what things
+Run: ``python -m training.vision_teacher --views 160000``. An ImageNet network knows what things
 look like in general, which eight drawings of each thing cannot teach. So every view that the
-image tower will train on is drawn once, shown to the teacher, and kept with what it saw:
+image tower will train on is drawn once, shown to the teacher, and kept with what it saw; run
+again with a larger number, it adds to what is there:
 ``images`` uint8 (n, 72, 72, 3), ``concepts`` int64 (n,), -1 where two drawings share a view,
 ``cells`` float16 (n, 36, CELL_DIMENSION), features of the teacher's map at each patch, and
 ``pooled`` float16 (n, POOLED_DIMENSION), features of the whole.
@@ -146,30 +147,37 @@ def as_colours(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() / 255
 
 
-def _files(count: int) -> dict[str, np.ndarray]:
+def _files(count: int) -> int:
+    """Make room for ``count`` views; how many are there already."""
     shapes = {
         "images": (np.uint8, (count, SIDE, SIDE, 3)),
         "concepts": (np.int64, (count,)),
         "cells": (np.float16, (count, GRID * GRID, CELL_DIMENSION)),
         "pooled": (np.float16, (count, POOLED_DIMENSION)),
     }
-    return {
-        name: np.lib.format.open_memmap(VIEWS / f"{name}.npy", mode="w+", dtype=kind, shape=shape)
-        for name, (kind, shape) in shapes.items()
-    }
+    there = 0
+    for name, (kind, shape) in shapes.items():
+        path, beside = VIEWS / f"{name}.npy", VIEWS / f"{name}.new"
+        room = np.lib.format.open_memmap(beside, mode="w+", dtype=kind, shape=shape)
+        if path.exists():
+            earlier = np.load(path, mmap_mode="r")
+            there = min(len(earlier), count)
+            room[:there] = earlier[:there]
+        beside.replace(path)
+    return there
 
 
-def _look(rank: int, workers: int, count: int) -> None:
-    """One worker's share of the views: every ``workers``-th batch."""
+def _look(rank: int, workers: int, there: int, count: int) -> None:
+    """One worker's share of the views still missing: every ``workers``-th batch."""
     torch.set_num_threads(1)
-    torch.manual_seed(100 + rank)
+    torch.manual_seed(100 + there + rank)
     stored = {p.stem: np.lib.format.open_memmap(p, mode="r+") for p in VIEWS.glob("*.npy")}
     axes = np.load(VIEWS / "axes.npz")
     of_cells = Axes(axes["cell_mean"], axes["cell_projection"])
     of_whole = Axes(axes["pooled_mean"], axes["pooled_projection"])
     drawings, concepts = load_pairs(training_styles())
     teacher = VisionTeacher()
-    starts = range(rank * BATCH, count, workers * BATCH)
+    starts = range(there + rank * BATCH, count, workers * BATCH)
     for start in tqdm(starts, unit_scale=BATCH * workers, unit="view", disable=rank > 0):
         stop = min(start + BATCH, count)
         images, found = draw_views(drawings, concepts, stop - start)
@@ -204,17 +212,18 @@ def _fit_axes() -> None:
 def main() -> None:
     """Draw the views and show them to the teacher."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--views", type=int, default=64_000)
+    parser.add_argument("--views", type=int, default=160_000)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
     VIEWS.mkdir(parents=True, exist_ok=True)
     export_network()
-    _fit_axes()
-    _files(arguments.views)
+    if not (VIEWS / "axes.npz").exists():
+        _fit_axes()
+    there = _files(arguments.views)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the workers' own products stay in their thread
     multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
         _look,
-        args=(arguments.workers, arguments.views),
+        args=(arguments.workers, there, arguments.views),
         nprocs=arguments.workers,
         start_method="spawn",
     )
