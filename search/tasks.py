@@ -9,7 +9,7 @@ from django.conf import settings
 
 from embeddings.spaces import active_space
 from search import maintenance
-from search.index import current_index
+from search.index import current_index, reset_index
 
 logger = logging.getLogger(__name__)
 
@@ -30,4 +30,5 @@ def maintain_index() -> int:
         if written:
             pruned = maintenance.prune_log(index)
             logger.info("Change log pruned by %d lines", pruned)
+            reset_index()  # gives back the pages of the files that were just written
         return written

@@ -43,6 +43,10 @@ TEMPLATES: Final = (
     "a big {}",
     "a small {}",
 )
+UNFINISHED: Final = re.compile(
+    r"^((of|or|and|to|that|which) )+|"
+    r"( (a|an|and|as|at|by|for|from|in|into|is|of|on|or|that|the|to|used|usually|which|with))+$"
+)
 JOINS: Final = (
     "{} with {}",
     "{} for {}",
@@ -131,6 +135,17 @@ def joined_texts(rng: random.Random, amount: int) -> list[str]:
     return made
 
 
+def cut_texts(rng: random.Random, sentences: list[str], amount: int) -> list[str]:
+    """The first or last words of definitions and examples: as short as what people search for."""
+    long = [words for sentence in sentences if len(words := sentence.split()) > 5]
+    made: list[str] = []
+    for _ in range(amount):
+        words, length = rng.choice(long), rng.randint(2, 5)
+        part = words[:length] if rng.random() < 0.5 else words[-length:]
+        made.append(UNFINISHED.sub("", " ".join(part)).strip(" ,()"))
+    return made
+
+
 def corpus() -> tuple[list[str], list[str]]:
     """The catalogue's texts, and the general ones."""
     rng = random.Random(5)
@@ -138,9 +153,15 @@ def corpus() -> tuple[list[str], list[str]]:
     words, sentences = wordnet_texts(rng)
     known = set(own)
     general = dict.fromkeys(
-        [*words, *sentences, *composed_texts(rng, 30_000), *joined_texts(rng, 30_000)]
+        [
+            *words,
+            *sentences,
+            *composed_texts(rng, 30_000),
+            *joined_texts(rng, 50_000),
+            *cut_texts(rng, sentences, 70_000),
+        ]
     )
-    return own, [text for text in general if text not in known]
+    return own, [text for text in general if text and text not in known]
 
 
 def train_tokenizer(texts: list[str]) -> CLIPTokenizer:

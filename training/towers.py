@@ -24,7 +24,7 @@ def build_model(vocabulary_size: int) -> CLIPModel:
             "vocab_size": vocabulary_size,
             "hidden_size": 256,
             "intermediate_size": 1024,
-            "num_hidden_layers": 3,
+            "num_hidden_layers": 4,
             "num_attention_heads": 4,
             "max_position_embeddings": TEXT_LENGTH,
             "hidden_act": "gelu",
