@@ -2,7 +2,7 @@
 
 Run: ``python -m training.corpus``. Writes the texts, their teacher vectors in the towers'
 space, and the tokenizer trained on them. Run again it keeps the tokenizer, which the text tower
-speaks by then, and asks the teacher only about texts that are new.
+speaks by then.
 """
 
 import json
@@ -20,7 +20,7 @@ from transformers import CLIPTokenizer
 
 from training.catalogue import caption_of
 from training.concepts import load_concepts
-from training.teacher import DIMENSION, embed, load_space, tag_vocabulary
+from training.teacher import embed, load_space, tag_vocabulary
 from training.towers import TEXT_LENGTH
 from training.workspace import PACKAGES, WORK
 
@@ -44,7 +44,7 @@ TEMPLATES: Final = (
     "a small {}",
 )
 HELPINGS: Final = 2  # of joined and cut texts; one more leaves those before as they are
-UNFINISHED: Final = re.compile(
+LOOSE_ENDS: Final = re.compile(
     r"^((of|or|and|to|that|which) )+|"
     r"( (a|an|and|as|at|by|for|from|in|into|is|of|on|or|that|the|to|used|usually|which|with))+$"
 )
@@ -143,7 +143,7 @@ def cut_texts(rng: random.Random, sentences: list[str], amount: int) -> list[str
     for _ in range(amount):
         words, length = rng.choice(long), rng.randint(2, 5)
         part = words[:length] if rng.random() < 0.5 else words[-length:]
-        made.append(UNFINISHED.sub("", " ".join(part)).strip(" ,()"))
+        made.append(LOOSE_ENDS.sub("", " ".join(part)).strip(" ,()"))
     return made
 
 
@@ -153,13 +153,7 @@ def corpus() -> tuple[list[str], list[str]]:
     own = catalogue_texts()
     words, sentences = wordnet_texts(rng)
     known = set(own)
-    general = dict.fromkeys(
-        [
-            *words,
-            *sentences,
-            *composed_texts(rng, 30_000),
-        ]
-    )
+    general = dict.fromkeys([*words, *sentences, *composed_texts(rng, 30_000)])
     for _ in range(HELPINGS):
         general |= dict.fromkeys(joined_texts(rng, 50_000))
         general |= dict.fromkeys(cut_texts(rng, sentences, 70_000))
@@ -206,20 +200,11 @@ def main() -> None:
     if not TOKENIZER.exists():
         train_tokenizer(weighted).save_pretrained(TOKENIZER)
     texts = [*own, *general]
-    vectors = np.empty((len(texts), DIMENSION), dtype=np.float16)
-    known: dict[str, np.ndarray] = {}
-    if CORPUS_FILE.exists():
-        stored = np.load(CORPUS_FILE)
-        known = dict(zip(stored["texts"].tolist(), stored["vectors"], strict=True))
-    new = [at for at, text in enumerate(texts) if text not in known]
-    print(f"{len(new)} new texts", flush=True)
-    for at, text in enumerate(texts):
-        vectors[at] = known.get(text, 0)
-    vectors[new] = load_space().project(embed([texts[at] for at in new]))
+    vectors = load_space().project(embed(texts))
     np.savez(
         CORPUS_FILE,
         texts=np.array(texts),
-        vectors=vectors,
+        vectors=vectors.astype(np.float16),
         own=np.array(len(own)),
     )
 

@@ -136,7 +136,7 @@ def bag_of_words(items: list[Item]) -> Scorer:
     def score(texts: Sequence[str]) -> np.ndarray:
         return np.array(
             [
-                [sum(weight[word] for word in asked & bag) for bag in bags]
+                [math.fsum(weight[word] for word in asked & bag) for bag in bags]
                 for asked in (set(words(text)) for text in texts)
             ]
         )

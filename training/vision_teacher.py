@@ -2,8 +2,7 @@
 
 Run: ``python -m training.vision_teacher --views 160000``. An ImageNet network knows what things
 look like in general, which eight drawings of each thing cannot teach. So every view that the
-image tower will train on is drawn once, shown to the teacher, and kept with what it saw; run
-again with a larger number, it adds to what is there:
+image tower will train on is drawn once, shown to the teacher, and kept with what it saw:
 ``images`` uint8 (n, 72, 72, 3), ``concepts`` int64 (n,), -1 where two drawings share a view,
 ``cells`` float16 (n, 36, CELL_DIMENSION), features of the teacher's map at each patch, and
 ``pooled`` float16 (n, POOLED_DIMENSION), features of the whole.
@@ -11,6 +10,7 @@ again with a larger number, it adds to what is there:
 
 import argparse
 import os
+import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +28,7 @@ from training.pictures import load_pairs, training_styles
 from training.workspace import WORK
 
 VIEWS: Final = WORK / "views"
+UNFINISHED: Final = WORK / "views.part"  # renamed once every view is there
 NETWORK: Final = WORK / "vision_teacher.onnx"
 GRID: Final = 6  # cells a side, of the teacher's map and of the tower's patches
 TEACHER_SIDE: Final = GRID * 32  # pixels
@@ -147,37 +148,32 @@ def as_colours(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() / 255
 
 
-def _files(count: int) -> int:
-    """Make room for ``count`` views; how many are there already."""
+def _files(count: int) -> dict[str, np.ndarray]:
     shapes = {
         "images": (np.uint8, (count, SIDE, SIDE, 3)),
         "concepts": (np.int64, (count,)),
         "cells": (np.float16, (count, GRID * GRID, CELL_DIMENSION)),
         "pooled": (np.float16, (count, POOLED_DIMENSION)),
     }
-    there = 0
-    for name, (kind, shape) in shapes.items():
-        path, beside = VIEWS / f"{name}.npy", VIEWS / f"{name}.new"
-        room = np.lib.format.open_memmap(beside, mode="w+", dtype=kind, shape=shape)
-        if path.exists():
-            earlier = np.load(path, mmap_mode="r")
-            there = min(len(earlier), count)
-            room[:there] = earlier[:there]
-        beside.replace(path)
-    return there
+    return {
+        name: np.lib.format.open_memmap(
+            UNFINISHED / f"{name}.npy", mode="w+", dtype=kind, shape=shape
+        )
+        for name, (kind, shape) in shapes.items()
+    }
 
 
-def _look(rank: int, workers: int, there: int, count: int) -> None:
-    """One worker's share of the views still missing: every ``workers``-th batch."""
+def _look(rank: int, workers: int, count: int) -> None:
+    """One worker's share of the views: every ``workers``-th batch."""
     torch.set_num_threads(1)
-    torch.manual_seed(100 + there + rank)
-    stored = {p.stem: np.lib.format.open_memmap(p, mode="r+") for p in VIEWS.glob("*.npy")}
-    axes = np.load(VIEWS / "axes.npz")
+    torch.manual_seed(100 + rank)
+    stored = {p.stem: np.lib.format.open_memmap(p, mode="r+") for p in UNFINISHED.glob("*.npy")}
+    axes = np.load(UNFINISHED / "axes.npz")
     of_cells = Axes(axes["cell_mean"], axes["cell_projection"])
     of_whole = Axes(axes["pooled_mean"], axes["pooled_projection"])
     drawings, concepts = load_pairs(training_styles())
     teacher = VisionTeacher()
-    starts = range(there + rank * BATCH, count, workers * BATCH)
+    starts = range(rank * BATCH, count, workers * BATCH)
     for start in tqdm(starts, unit_scale=BATCH * workers, unit="view", disable=rank > 0):
         stop = min(start + BATCH, count)
         images, found = draw_views(drawings, concepts, stop - start)
@@ -201,7 +197,7 @@ def _fit_axes() -> None:
     of_cells = fit_axes(features[:, ::3].reshape(-1, TEACHER_WIDTH), CELL_DIMENSION)
     of_whole = fit_axes(features.mean(axis=1), POOLED_DIMENSION)
     np.savez(
-        VIEWS / "axes.npz",
+        UNFINISHED / "axes.npz",
         cell_mean=of_cells.mean,
         cell_projection=of_cells.projection,
         pooled_mean=of_whole.mean,
@@ -215,18 +211,19 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=160_000)
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    VIEWS.mkdir(parents=True, exist_ok=True)
+    UNFINISHED.mkdir(parents=True, exist_ok=True)
     export_network()
-    if not (VIEWS / "axes.npz").exists():
-        _fit_axes()
-    there = _files(arguments.views)
+    _fit_axes()
+    _files(arguments.views)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"  # the workers' own products stay in their thread
     multiprocessing.start_processes(  # type: ignore[attr-defined, no-untyped-call]
         _look,
-        args=(arguments.workers, there, arguments.views),
+        args=(arguments.workers, arguments.views),
         nprocs=arguments.workers,
         start_method="spawn",
     )
+    shutil.rmtree(VIEWS, ignore_errors=True)
+    UNFINISHED.rename(VIEWS)
 
 
 if __name__ == "__main__":
