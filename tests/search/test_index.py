@@ -15,6 +15,8 @@ from search import maintenance
 from search.index import SpaceIndex, current_index, reset_index, space_directory
 from search.queries import SearchQuery
 from search.services import search
+from search.stores import compaction
+from search.tasks import maintain_index
 
 
 def answers(top_n: int = 10) -> list[tuple[str, float]]:
@@ -150,6 +152,19 @@ def test_a_database_from_the_past_is_read_anew(index: SpaceIndex) -> None:
     index.sync()
 
     assert all(each.agrees for each in maintenance.compare(index))
+
+
+@pytest.mark.usefixtures("indexed_items")
+def test_maintenance_gives_the_pages_of_its_snapshots_back(
+    space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = answers()
+    monkeypatch.setattr(compaction, "DELTA_ROWS", 0)
+    assert maintain_index() == 2
+    maps = Path("/proc/self/maps").read_text()
+    assert str(space_directory(space.fingerprint)) not in maps
+    assert answers() == before
+    assert str(space_directory(space.fingerprint)) in Path("/proc/self/maps").read_text()
 
 
 def test_recall_is_measured_on_every_store_that_holds_vectors(index: SpaceIndex) -> None:
