@@ -46,9 +46,9 @@ def search_anatomy(count: int) -> Row:
     from django.core.wsgi import get_wsgi_application
 
     from embeddings.backends import default_encoder
-    from search.index import current_index
-    from search.queries import SearchQuery
-    from search.services import search
+    from search.answer.answering import search
+    from search.answer.query import SearchQuery
+    from search.index.space_index import current_index
 
     application = get_wsgi_application()
     texts = captions(seed=11)

@@ -51,7 +51,7 @@ def encoder_of(
 
         service = EmbeddingService(model)
         return service.embed_texts, service.embed_images
-    from embeddings.encoders.onnx_encoder import OnnxEncoder
+    from embeddings.encoders.serving.onnx_encoder import OnnxEncoder
 
     precision = name.removeprefix("ours-")
     ours = OnnxEncoder(str(model), PREPARED / precision, precision=precision)

@@ -25,8 +25,8 @@ import faiss as untyped_faiss
 import numpy as np
 
 from benchmarks.latency import median, percentile
-from search.stores.base import Ids, Vectors
-from search.stores.faiss import FaissStore
+from search.index.stores.base import Ids, Vectors
+from search.index.stores.faiss.store import FaissStore
 
 faiss: Any = untyped_faiss  # its own stubs are incomplete
 

@@ -84,7 +84,7 @@ def ensure_prepared(model: Path, precision: str) -> Path:
     """
     folder = PREPARED / precision
     folder.mkdir(parents=True, exist_ok=True)
-    prepare = [sys.executable, "-m", "embeddings.encoders.prepare"]
+    prepare = [sys.executable, "-m", "embeddings.encoders.preparing.prepare"]
     subprocess.run(
         [*prepare, str(model), str(folder), precision],
         check=True,

@@ -29,7 +29,7 @@ CATEGORIES: Final = 10
 def prefill(vectors: Path, captions: Path) -> None:
     """Write item number i with row i of both; the pictures' vectors are the rows in reverse."""
     from catalog.models import Tag
-    from embeddings.spaces import open_space
+    from embeddings.opening import open_space
 
     call_command("migrate", interactive=False, verbosity=0)
     space = open_space().space

@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
+from django.apps import apps
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.storage import FileSystemStorage
 from django.db import transaction
 from django.utils.deconstruct import deconstructible
 
-if TYPE_CHECKING:
-    from catalog.models import Item
+
+class Pictured(Protocol):
+    """What of an item its files are named after."""
+
+    item_id: str
+    image_hash: str
+
 
 LINK_PREFIX = "linked"
 LINKS_TRUSTED_FOR: Final = 5.0
@@ -36,17 +42,16 @@ def forget_linked_folders() -> None:
 
 def _linked_folder(pk: int) -> str | None:
     """A linked folder's path, at most LINKS_TRUSTED_FOR seconds old: each picture asks for it."""
-    from catalog.models import LinkedFolder  # the app registry is not ready at import
-
     path, read_at = _folders.get(pk, ("", 0.0))
     if path and time.monotonic() - read_at < LINKS_TRUSTED_FOR:
         return path
-    folder = LinkedFolder.objects.filter(pk=pk).first()
-    if folder is None:
+    rows = apps.get_model("catalog", "LinkedFolder").objects.filter(pk=pk)
+    found: str | None = rows.values_list("path", flat=True).first()
+    if found is None:
         _folders.pop(pk, None)
         return None
-    _folders[pk] = (folder.path, time.monotonic())
-    return folder.path
+    _folders[pk] = (found, time.monotonic())
+    return found
 
 
 def delete_after_commit(name: str) -> None:
@@ -58,23 +63,23 @@ def delete_after_commit(name: str) -> None:
     transaction.on_commit(delete_stored_file, robust=True)
 
 
-def _shard(item: Item) -> str:
+def _shard(item: Pictured) -> str:
     """Two hex digits of the content, so that no folder holds a hundred thousand files."""
     return item.image_hash[:2] or "00"
 
 
-def _file_name(item: Item, suffix: str) -> str:
+def _file_name(item: Pictured, suffix: str) -> str:
     # Any id has a name: of punctuation alone too, and within 255 bytes where letters take four.
     stem = re.sub(r"[^-\w.]", "", item.item_id.replace(" ", "_"))[:48].strip(".") or "item"
     return f"{stem}_{item.image_hash[:12]}{suffix}"
 
 
-def image_upload_path(item: Item, filename: str) -> str:
+def image_upload_path(item: Pictured, filename: str) -> str:
     """Storage name of an uploaded picture; only its suffix is taken from the caller."""
     return f"images/{_shard(item)}/{_file_name(item, PurePath(filename).suffix.lower()[:6])}"
 
 
-def preview_upload_path(item: Item, filename: str) -> str:
+def preview_upload_path(item: Pictured, filename: str) -> str:
     """Storage name of a picture's preview."""
     return f"previews/{_shard(item)}/{_file_name(item, PurePath(filename).suffix)}"
 

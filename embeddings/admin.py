@@ -17,7 +17,8 @@ from catalog.models import Item
 from embeddings import jobs
 from embeddings.admin_forms import ItemForm
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
-from embeddings.spaces import SpaceError, retire_space
+from embeddings.opening import retire_space
+from embeddings.spaces import SpaceError
 from embeddings.states import ItemState, in_state, with_state
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from django.db import Error, models
 
 from catalog.ingest.images import ImageRefused, open_preview
 from catalog.models import Item
-from embeddings.encoders.parity import SAMPLES, Samples, demo_samples
+from embeddings.encoders.preparing.parity import SAMPLES, Samples, demo_samples
 
 
 def catalogue_samples() -> Samples:

@@ -40,7 +40,7 @@ if workers > 1 and "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
 def post_worker_init(worker: Worker) -> None:  # noqa: ARG001  gunicorn's signature
     """Load encoder and index beside the first requests: the port answers at once."""
     from catalog.resources import log_resources
-    from search.following import start_following
+    from search.index.following import start_following
 
     log_resources("start of the web process")
     start_following()

@@ -65,7 +65,7 @@ def migrate() -> None:
 def open_model() -> None:
     """Have the model ready on disk, and its space active. Raises NotReadyError."""
     from embeddings.encoders.base import EncoderError
-    from embeddings.spaces import open_space
+    from embeddings.opening import open_space
 
     try:
         open_space()  # logs what it did

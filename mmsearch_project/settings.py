@@ -69,8 +69,8 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "mmsearch_project.middleware.RequestLog",
-    "search.metrics.RequestMetrics",
-    "search.abandonment.NoticeAbandonment",
+    "search.operations.metrics.RequestMetrics",
+    "search.answer.abandonment.NoticeAbandonment",
     "django.middleware.security.SecurityMiddleware",
     "mmsearch_project.middleware.ContentSecurityPolicy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -93,7 +93,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "search.context.model_notice",
+                "search.pages.context.model_notice",
             ],
         },
     },
@@ -143,7 +143,7 @@ MMSEARCH_MODEL = env.text("MMSEARCH_MODEL") or env.first_line(MMSEARCH_MODEL_CHO
 MMSEARCH_DEVICE = env.choice("MMSEARCH_DEVICE", ("auto", "cpu", "cuda"), "auto")
 MMSEARCH_ENCODERS: dict[str, dict[str, Any]] = {
     "default": {
-        "BACKEND": "embeddings.encoders.onnx_encoder.OnnxEncoder",
+        "BACKEND": "embeddings.encoders.serving.onnx_encoder.OnnxEncoder",
         "OPTIONS": {
             "model": MMSEARCH_MODEL,
             "device": MMSEARCH_DEVICE,
@@ -156,7 +156,7 @@ MMSEARCH_INDEX_MEMORY_MB = env.number("MMSEARCH_INDEX_MEMORY_MB", None, low=1, h
 MMSEARCH_VECTOR_STORE = env.choice("MMSEARCH_VECTOR_STORE", ("faiss",), "faiss")
 MMSEARCH_STORES: dict[str, dict[str, Any]] = {
     "faiss": {
-        "BACKEND": "search.stores.faiss.FaissStore",
+        "BACKEND": "search.index.stores.faiss.store.FaissStore",
         "OPTIONS": {
             "target_recall": MMSEARCH_TARGET_RECALL,
             "memory_mb": MMSEARCH_INDEX_MEMORY_MB,

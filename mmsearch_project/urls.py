@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 
 from search.api.urls import api_urls
-from search.pages_urls import page_urls
+from search.pages.urls import page_urls
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),

@@ -8,8 +8,8 @@ import logging
 from django.conf import settings
 
 from embeddings.spaces import active_space
-from search import maintenance
-from search.index import current_index, reset_index
+from search.index import maintenance
+from search.index.space_index import current_index, reset_index
 
 logger = logging.getLogger(__name__)
 

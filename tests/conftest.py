@@ -17,8 +17,8 @@ from catalog.models import Item
 from embeddings import worker
 from embeddings.backends import encoders
 from embeddings.models import EmbeddingSpace
-from embeddings.spaces import open_space
-from search.index import reset_index
+from embeddings.opening import open_space
+from search.index.space_index import reset_index
 
 _numbers = itertools.count(1)
 

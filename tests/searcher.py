@@ -12,8 +12,8 @@ import django
 def main() -> None:
     django.setup()
     logging.disable(logging.CRITICAL)
-    from search.queries import SearchQuery
-    from search.services import search
+    from search.answer.answering import search
+    from search.answer.query import SearchQuery
 
     for line in sys.stdin:
         hits = search(SearchQuery(text=line.strip(), top_n=1000)).hits

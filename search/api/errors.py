@@ -25,7 +25,7 @@ from rest_framework.views import exception_handler as rest_exception_handler
 
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
-from search.queries import QueryError
+from search.answer.query import QueryError
 
 DISCARDED_BYTES: Final = 2**28
 """Bytes of a refused body that are read for the sake of its client."""

@@ -17,15 +17,15 @@ from rest_framework.viewsets import GenericViewSet
 from catalog.ingest import Outcome, OutcomeKind
 from catalog.models import Item
 from embeddings.states import with_state
+from search.answer.answering import UnknownItem, search
+from search.answer.query import SearchQuery
 from search.api import schema
 from search.api.errors import Conflict, refuse
-from search.api.filters import ItemFilters
 from search.api.formats import JsonParser, MultiPartParser
-from search.api.records import item_record, store
+from search.api.intake import item_record, store
+from search.api.listing import ItemFilters
 from search.api.results import envelope
 from search.api.serializers import ItemFields, ItemSerializer, SimilarParameters
-from search.queries import SearchQuery
-from search.services import UnknownItem, search
 
 BLANK: Final = {"title": "", "caption": "", "tags": (), "category": ""}
 """What a PUT clears where it does not say it; a picture stays until another is sent."""

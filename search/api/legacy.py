@@ -11,16 +11,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.ingest import ItemRecord
+from search.answer.answering import search
+from search.answer.query import SearchQuery
 from search.api import schema
 from search.api.errors import EncodingFailed, refuse
 from search.api.formats import JsonParser, MultiPartParser
-from search.api.records import store, uploaded_image
+from search.api.intake import store, uploaded_image
 from search.api.results import legacy_results
 from search.api.search import decode_picture
 from search.api.serializers import ImageQuery, StreamedItem, TextQuery
-from search.queries import SearchQuery
-from search.services import search
-from search.stats import IndexStats, system_stats
+from search.operations.stats import IndexStats, system_stats
 
 
 class IngestStream(APIView):

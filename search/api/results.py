@@ -7,9 +7,10 @@ from typing import Any
 
 from rest_framework.request import Request
 
+from search.answer.answering import Hit, SearchResults
+from search.answer.facets import Facets
+from search.answer.query import SearchQuery
 from search.api import links
-from search.queries import SearchQuery
-from search.services import Facets, Hit, SearchResults
 
 
 def envelope(request: Request, query: SearchQuery, results: SearchResults) -> dict[str, Any]:

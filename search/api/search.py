@@ -11,13 +11,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.ingest.images import ImageRefused, ImageTooLarge, decode_query_image
+from search.answer.answering import UnknownItem, search
+from search.answer.query import SearchQuery
 from search.api import schema
 from search.api.errors import PayloadTooLarge, refuse
 from search.api.formats import JsonParser, MultiPartParser
 from search.api.results import envelope
 from search.api.serializers import SearchParameters, SearchRequest
-from search.queries import SearchQuery
-from search.services import UnknownItem, search
 
 
 def decode_picture(field: str, picture: BinaryIO) -> Image:

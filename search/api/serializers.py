@@ -14,9 +14,9 @@ from rest_framework import serializers
 from catalog.models import Item, Tag
 from embeddings.models import MODALITY_CHOICES
 from embeddings.states import ItemState
+from search.answer.query import ANY, MAX_OFFSET, MAX_TEXT_LENGTH, MAX_TOP_N
 from search.api import links
 from search.api.fields import Picture, PictureOrBase64, Tags, Text
-from search.queries import ANY, MAX_OFFSET, MAX_TEXT_LENGTH, MAX_TOP_N
 
 SEARCHED_MODALITIES: Final = [(ANY, ANY), *MODALITY_CHOICES]
 

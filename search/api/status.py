@@ -9,8 +9,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from search.api import schema
-from search.health import readiness
-from search.metrics import exposition
+from search.operations.health import readiness
+from search.operations.metrics import exposition
 
 
 class Healthz(APIView):

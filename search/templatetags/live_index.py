@@ -8,7 +8,7 @@ from django import template
 
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
-from search.stats import system_stats
+from search.operations.stats import system_stats
 
 register = template.Library()
 

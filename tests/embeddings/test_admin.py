@@ -19,8 +19,8 @@ from catalog.models import Item, Tag
 from embeddings import worker
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
 from embeddings.states import ItemState, with_state
-from search.queries import SearchQuery
-from search.services import search
+from search.answer.answering import search
+from search.answer.query import SearchQuery
 from tests.conftest import picture
 from tests.encoders import POISON
 

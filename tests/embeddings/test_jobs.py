@@ -26,7 +26,7 @@ def test_saving_an_item_writes_its_job_in_the_same_transaction(space: EmbeddingS
 
 @pytest.mark.django_db
 def test_without_a_space_nothing_is_enqueued_until_one_opens() -> None:
-    from embeddings.spaces import open_space
+    from embeddings.opening import open_space
 
     Item.objects.create(item_id="a", caption="words")
     assert not EmbeddingJob.objects.exists()

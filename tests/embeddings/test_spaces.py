@@ -10,9 +10,10 @@ from catalog.models import Item
 from embeddings import states, worker
 from embeddings.backends import encoders
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
-from embeddings.spaces import SpaceError, open_space, require_active_space, retire_space
-from search.queries import SearchQuery
-from search.services import search
+from embeddings.opening import open_space, retire_space
+from embeddings.spaces import SpaceError, require_active_space
+from search.answer.answering import search
+from search.answer.query import SearchQuery
 
 
 def model(name: str) -> Any:

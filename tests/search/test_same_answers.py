@@ -12,8 +12,8 @@ from django.test import Client
 
 from catalog.models import Item
 from embeddings import worker
-from search.queries import SearchQuery
-from search.services import search
+from search.answer.answering import search
+from search.answer.query import SearchQuery
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white", "black")
 

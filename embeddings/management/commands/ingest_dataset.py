@@ -28,7 +28,8 @@ from embeddings import states, worker
 from embeddings.encoders.base import EncoderError
 from embeddings.liveness import worker_is_alive
 from embeddings.management.progress import Progress
-from embeddings.spaces import SpaceError, active_space, open_space
+from embeddings.opening import open_space
+from embeddings.spaces import SpaceError, active_space
 
 SHOWN_REJECTIONS: Final = 10
 """Rejected rows that are printed; the others are for --errors."""

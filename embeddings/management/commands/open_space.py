@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from embeddings.encoders.base import EncoderError
-from embeddings.spaces import open_space
+from embeddings.opening import open_space
 
 
 class Command(BaseCommand):

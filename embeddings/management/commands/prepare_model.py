@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def handle(self, *_args: Any, **options: Any) -> None:
         # torch takes seconds to import, and `manage.py help` imports every command.
-        from embeddings.encoders.export import export_model
+        from embeddings.encoders.preparing.export import export_model
 
         try:
             done = export_model(

@@ -6,7 +6,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from embeddings.models import EmbeddingSpace
-from embeddings.spaces import SpaceError, retire_space
+from embeddings.opening import retire_space
+from embeddings.spaces import SpaceError
 
 
 class Command(BaseCommand):

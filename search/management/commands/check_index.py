@@ -7,8 +7,8 @@ from django.core.management.base import BaseCommand, CommandError
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from embeddings.states import counts
-from search import maintenance
-from search.index import current_index
+from search.index import maintenance
+from search.index.space_index import current_index
 
 
 class Command(BaseCommand):

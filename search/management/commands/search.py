@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError
 from catalog.ingest.images import ImageRefused, decode_query_image
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
-from search.queries import QueryError, SearchQuery
-from search.services import Hit, UnknownItem, search
+from search.answer.answering import Hit, UnknownItem, search
+from search.answer.query import QueryError, SearchQuery
 
 
 class Command(BaseCommand):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embeddings.encoders.export import export_missing
-from embeddings.encoders.onnx_encoder import OnnxEncoder
-from embeddings.encoders.parity import Samples
-from embeddings.encoders.transformers_encoder import TransformersEncoder
+from embeddings.encoders.preparing.export import export_missing
+from embeddings.encoders.preparing.parity import Samples
+from embeddings.encoders.preparing.transformers_encoder import TransformersEncoder
+from embeddings.encoders.serving.onnx_encoder import OnnxEncoder
 from tests.embeddings.encoders.tiny_clip import build_tiny_clip
 
 TEXTS = [

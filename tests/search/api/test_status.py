@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from catalog.models import Item
 from embeddings.backends import encoders
 from embeddings.models import EmbeddingSpace
-from search import health
+from search.operations import health
 
 
 def test_healthz_asks_no_database(client: Client) -> None:

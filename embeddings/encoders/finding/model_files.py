@@ -1,0 +1,224 @@
+"""From what `MMSEARCH_MODEL` says to the files of a CLIP model."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+from embeddings.encoders.base import EncoderDescription, EncoderError
+from embeddings.encoders.serving.preprocessing import Preprocessing
+
+STARTER: Final = "starter"
+STARTER_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "starter"
+HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+CHOICES: Final = "`starter`, a hub name like `openai/clip-vit-base-patch32`, or a directory"
+
+WEIGHTS: Final = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Names under which transformers keeps weights, best first; an index names its shards."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TowerConfig:
+    """What of a tower's configuration its network depends on."""
+
+    hidden_size: int
+    layers: int
+    heads: int
+    activation: str
+    layer_norm_eps: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """What of a CLIP model's `config.json` this project depends on."""
+
+    dimension: int
+    text: TowerConfig
+    image: TowerConfig
+    context_length: int
+    eos_token_id: int
+    image_size: int
+    patch_size: int
+
+    @classmethod
+    def read(cls, directory: Path) -> ClipConfig:
+        """Read `config.json`. Raises EncoderError where it does not describe a CLIP model."""
+        path = directory / "config.json"
+        try:
+            fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise EncoderError(
+                f"{directory} is no model directory: it has no config.json."
+            ) from None
+        except ValueError as exc:
+            raise EncoderError(f"{path} is not JSON ({exc}): copy the model again.") from exc
+        if fields.get("model_type") != "clip":
+            raise EncoderError(
+                f"{path} describes a model of type {fields.get('model_type')!r}: only CLIP models "
+                f'("model_type": "clip") can be used.'
+            )
+        # Older files repeat what differs from the defaults in *_config_dict, and that wins.
+        text = (fields.get("text_config") or {}) | (fields.get("text_config_dict") or {})
+        image = (fields.get("vision_config") or {}) | (fields.get("vision_config_dict") or {})
+        return cls(
+            dimension=fields.get("projection_dim") or 512,
+            text=_tower(text, hidden_size=512, heads=8),
+            image=_tower(image, hidden_size=768, heads=12),
+            context_length=text.get("max_position_embeddings", 77),
+            eos_token_id=text.get("eos_token_id", 49407),
+            image_size=image.get("image_size", 224),
+            patch_size=image.get("patch_size", 32),
+        )
+
+
+def _tower(fields: dict[str, Any], *, hidden_size: int, heads: int) -> TowerConfig:
+    """Where a file is silent, the defaults of transformers stand."""
+    return TowerConfig(
+        hidden_size=fields.get("hidden_size", hidden_size),
+        layers=fields.get("num_hidden_layers", 12),
+        heads=fields.get("num_attention_heads", heads),
+        activation=fields.get("hidden_act", "quick_gelu"),
+        layer_norm_eps=fields.get("layer_norm_eps", 1e-5),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFiles:
+    """One CLIP model on this machine's disk."""
+
+    name: str
+    """What the operator asked for; of a directory its own name."""
+    directory: Path
+
+    @functools.cached_property
+    def config(self) -> ClipConfig:
+        return ClipConfig.read(self.directory)
+
+    @functools.cached_property
+    def preprocessing(self) -> Preprocessing:
+        return Preprocessing.from_directory(self.directory, self.config.image_size)
+
+    @functools.cached_property
+    def weights(self) -> list[Path]:
+        """The files that hold weights. Raises EncoderError where there are none."""
+        for name in WEIGHTS:
+            path = self.directory / name
+            if path.is_file():
+                if not name.endswith(".index.json"):
+                    return [path]
+                shards = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
+                return [self.directory / shard for shard in sorted(shards)]
+        raise EncoderError(f"{self.directory} has no weights: put model.safetensors there.")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every file of weights is here: a download may have been interrupted."""
+        try:
+            return all(path.is_file() for path in self.weights)
+        except EncoderError:
+            return False
+
+    @property
+    def state(self) -> list[list[str | int]]:
+        """[path, size, mtime in ns] of every file that decides the vectors.
+
+        Equal states mean equal files, without reading them.
+        """
+        names = ("config.json", "tokenizer.json", "vocab.json", "merges.txt")
+        configs = ("preprocessor_config.json", "processor_config.json")
+        small = [self.directory / name for name in names + configs]
+        paths = [*self.weights, *(path for path in small if path.is_file())]
+        try:
+            stats = [(str(path), path.stat()) for path in paths]
+        except OSError as exc:
+            raise EncoderError(f"Cannot read the model's files: {exc}. Copy them again.") from exc
+        return [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+
+    @property
+    def revision(self) -> str:
+        """Hex digest over weights, configuration and tokenizer.
+
+        Of a hub's snapshot the hub's commit, which names the same files without reading them.
+        """
+        if self.directory.parent.name == "snapshots" and HUB_NAME.fullmatch(self.name):
+            return self.directory.name
+        return _digest(json.dumps(self.state))
+
+    def describe(self, precision: str) -> EncoderDescription:
+        """Identity of the vectors that this model makes in `precision`."""
+        return EncoderDescription(
+            model=self.name,
+            revision=self.revision,
+            precision=precision,
+            preprocessing=self.preprocessing.digest,
+            dimension=self.config.dimension,
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _digest(state: str) -> str:
+    """Digest of the contents of the files that `state` lists; a changed file is another key."""
+    digest = hashlib.sha256()
+    for path, _size, _changed in json.loads(state):
+        with Path(path).open("rb") as file:
+            digest.update(Path(path).name.encode())
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:40]
+
+
+def local_files(model: str) -> ModelFiles | None:
+    """The model's files where they are on this machine; None where a hub must be asked.
+
+    Raises EncoderError where `model` names nothing usable. Never uses the network.
+    """
+    name = model.strip()
+    if not name:
+        raise EncoderError(f"MMSEARCH_MODEL is empty: set it to {CHOICES}.")
+    if name == STARTER:
+        return _checked(ModelFiles(STARTER, STARTER_DIRECTORY))
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _checked(ModelFiles(path.resolve().name, path.resolve()))
+    if path.is_absolute() or name.startswith((".", "~")):
+        raise EncoderError(f"MMSEARCH_MODEL={name!r}: there is no such directory.")
+    if not HUB_NAME.fullmatch(name):
+        raise EncoderError(f"MMSEARCH_MODEL={name!r} names no model: set it to {CHOICES}.")
+    from embeddings.encoders.finding.hub import cached_snapshots
+
+    for snapshot in cached_snapshots(name):
+        files = ModelFiles(name, snapshot)
+        if files.is_complete:
+            return _checked(files)
+    return None
+
+
+def resolve_model(model: str) -> ModelFiles:
+    """The model's files, downloaded from the hub where they are not here yet.
+
+    Raises EncoderError where `model` names nothing usable or the hub cannot be reached.
+    """
+    files = local_files(model)
+    if files is not None:
+        return files
+    from embeddings.encoders.finding.hub import download_snapshot
+
+    name = model.strip()
+    return _checked(ModelFiles(name, download_snapshot(name)))
+
+
+def _checked(files: ModelFiles) -> ModelFiles:
+    """Raise now what would otherwise surface in the middle of a load."""
+    files.config  # noqa: B018  reading is the check
+    files.weights  # noqa: B018
+    files.preprocessing  # noqa: B018
+    return files

@@ -1,0 +1,88 @@
+"""Have a model ready for ONNX Runtime, without torch in the asking process.
+
+`python -m embeddings.encoders.preparing.prepare MODEL DIRECTORY PRECISION` is what is run instead.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from embeddings.encoders.base import EncoderError
+from embeddings.encoders.finding.model_files import resolve_model
+from embeddings.encoders.finding.prepared import Prepared, check_precision, find_prepared
+
+Progress = Callable[[str], None]
+PROJECT: Final = Path(__file__).resolve().parents[3]
+
+
+def ensure_prepared(
+    model: str, directory: Path, *, precision: str = "auto", progress: Progress
+) -> Prepared:
+    """The prepared model; prepared now, on the demo catalogue, where it is not yet.
+
+    Safe from several processes at once. Raises EncoderError.
+    """
+    check_precision(precision)
+    files = resolve_model(model)
+    prepared = find_prepared(directory, files, precision)
+    if prepared is None:
+        _prepare_in_child(model, directory, precision, progress)
+        prepared = find_prepared(directory, files, precision)
+    if prepared is None:
+        raise EncoderError(
+            f"The model {model!r} changed on disk while it was being prepared: try again."
+        )
+    return prepared
+
+
+def _prepare_in_child(model: str, directory: Path, precision: str, progress: Progress) -> None:
+    """Prepare in another process: torch is slow to import and would stay in memory."""
+    command = [sys.executable, "-m", "embeddings.encoders.preparing.prepare"]
+    arguments = [model, str(directory.resolve()), precision]
+    error = ""
+    with subprocess.Popen(
+        command + arguments, cwd=PROJECT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    ) as child:
+        for line in child.stdout or ():
+            message = json.loads(line)
+            if "error" in message:
+                error = message["error"]
+            else:
+                progress(message["progress"])
+    if child.returncode:
+        raise EncoderError(
+            error
+            or f"Preparing the model {model!r} stopped with code {child.returncode}: see the "
+            f"messages above, then run `manage.py prepare_model {model}`."
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Prepare where no other process has meanwhile; one JSON object a line to standard output."""
+    from embeddings.encoders.preparing.export import export_missing
+
+    def say(key: str, message: str) -> None:
+        sys.stdout.write(json.dumps({key: message}) + "\n")
+        sys.stdout.flush()
+
+    model, directory, precision = arguments
+    try:
+        export_missing(
+            model,
+            Path(directory),
+            precision=precision,
+            progress=lambda message: say("progress", message),
+        )
+    except EncoderError as exc:
+        say("error", str(exc))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

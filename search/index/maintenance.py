@@ -1,0 +1,145 @@
+"""Care of the index: compaction, pruning of the log, comparison with the database, recall."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from typing import Final
+
+import numpy as np
+from django.db import transaction
+
+from catalog.resources import log_resources
+from embeddings.encoders.base import Modality
+from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from search.index.space_index import LOAD_BATCH, SpaceIndex, vector_batches
+from search.index.stores.base import StoreError, Vectors, VectorStore
+
+logger = logging.getLogger(__name__)
+
+RECALL_SAMPLE: Final = 64
+"""Stored vectors that serve as queries when recall is measured."""
+PRUNE_BATCH: Final = 10_000
+"""Rows a statement: short writes let others in between."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """One modality's index beside the database."""
+
+    modality: Modality
+    in_database: int
+    in_index: int
+    missing: int
+    """In the database only."""
+    surplus: int
+    """In the index only."""
+    different: int
+    """In both, with another vector."""
+    damage: tuple[str, ...]
+    """What is wrong with the snapshot files."""
+
+    @property
+    def agrees(self) -> bool:
+        return not (self.missing or self.surplus or self.different or self.damage)
+
+
+def compact(index: SpaceIndex, *, force: bool = False, threads: int = 1) -> int:
+    """Write new snapshots where they are due (or all, with `force`); returns how many."""
+    written = 0
+    for modality, store in index.stores.items():
+        if not (len(store) if force else store.needs_compaction()):
+            continue
+        started = time.perf_counter()
+        if store.compact(threads=threads):
+            written += 1
+            logger.info(
+                "Snapshot of %d %s vectors written in %.1f s",
+                len(store),
+                modality.value,
+                time.perf_counter() - started,
+            )
+            log_resources("snapshot")
+    return written
+
+
+def prune_log(index: SpaceIndex) -> int:
+    """Delete changes that every kept snapshot already holds; returns how many.
+
+    A reader that is further behind reads its snapshot, or the whole space, anew.
+    """
+    stats = [store.stats() for store in index.stores.values()]
+    kept = [each.oldest_position for each in stats if each.snapshot_position]
+    if not kept:
+        return 0
+    floor = min(kept)
+    space = EmbeddingSpace.objects.filter(pk=index.space_id)
+    space.filter(log_start__lt=floor).update(log_start=floor)
+    pruned = 0
+    changes = VectorChange.objects.filter(space=index.space_id, seq__lte=floor)
+    while pks := list(changes.values_list("pk", flat=True)[:PRUNE_BATCH]):
+        with transaction.atomic():
+            pruned += VectorChange.objects.filter(pk__in=pks).delete()[0]
+    return pruned
+
+
+def compare(index: SpaceIndex) -> list[Comparison]:
+    """Compare every vector of the index with the database, after following the log."""
+    index.catch_up()
+    return [_compare(index, modality, store) for modality, store in index.stores.items()]
+
+
+def measure_recall(index: SpaceIndex) -> None:
+    """Measure recall@10 of the live index on sampled vectors, and tune it where it is low."""
+    for modality, store in index.stores.items():
+        if not len(store):
+            continue
+        tuning = store.tune(_sample(store))
+        index.tunings[modality] = tuning
+        if tuning.effort != tuning.previous_effort:
+            logger.warning(
+                "Search effort of the %s index moved from %d to %d: recall@10 is now %.4f",
+                modality.value,
+                tuning.previous_effort,
+                tuning.effort,
+                tuning.recall,
+            )
+
+
+def _sample(store: VectorStore) -> Vectors:
+    """Sampled stored vectors, disturbed a little so that none is its own nearest by far."""
+    ids = store.ids()
+    random = np.random.default_rng()
+    chosen = random.choice(ids, size=min(RECALL_SAMPLE, ids.size), replace=False)
+    vectors = store.fetch(np.sort(chosen))
+    noise = random.standard_normal(vectors.shape, dtype=np.float32)
+    disturbed = vectors + noise * np.float32(0.5 / np.sqrt(store.dimension))
+    unit: Vectors = disturbed / np.linalg.norm(disturbed, axis=1, keepdims=True)
+    return unit
+
+
+def _compare(index: SpaceIndex, modality: Modality, store: VectorStore) -> Comparison:
+    indexed = store.ids()
+    rows = Embedding.objects.filter(space=index.space_id, modality=modality).order_by("item")
+    in_database = missing = different = 0
+    for ids, vectors in vector_batches(rows.values_list("item_id", "vector").iterator(LOAD_BATCH)):
+        in_database += ids.size
+        known = np.isin(ids, indexed, assume_unique=True)
+        missing += int((~known).sum())
+        if known.any():
+            try:
+                stored = store.fetch(ids[known])
+            except StoreError:
+                different += int(known.sum())
+                continue
+            different += int((stored != vectors[known]).any(axis=1).sum())
+    return Comparison(
+        modality=modality,
+        in_database=in_database,
+        in_index=indexed.size,
+        missing=missing,
+        surplus=indexed.size - (in_database - missing),
+        different=different,
+        damage=tuple(store.verify()),
+    )

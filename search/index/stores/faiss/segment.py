@@ -1,0 +1,141 @@
+"""The main segment: the rows of a snapshot, opened by memory map."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.index.stores.base import Halves, Ids, StoreError
+from search.index.stores.faiss.ann import AnnIndex, Mask
+from search.index.stores.faiss.blocks import ExactBlock, places_in
+from search.index.stores.faiss.plan import Kind
+from search.index.stores.faiss.snapshot import Snapshot, SnapshotDirectory
+
+ROW_IDS: Final = "ids.npy"
+"""int64 (rows,): the id of each row."""
+VECTORS: Final = "vectors.npy"
+"""float16 (rows, d)."""
+LIVE: Final = "live.npy"
+"""uint8: a bit a row, least significant first; 0 where the row was dead already."""
+TOTAL: Final = "total.npy"
+"""float64 (d,): sum of the live vectors."""
+INDEX: Final = "index.faiss"
+"""Absent where the kind is exact."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Segment:
+    """Immutable rows with their index. Rows that died later are the State's to know."""
+
+    snapshot: Snapshot | None
+    folder: Path | None
+    kind: Kind
+    row_ids: Ids
+    vectors: Halves
+    live: Mask
+    """As of the snapshot."""
+    total: NDArray[np.float64]
+    index: AnnIndex | None
+    """None where the search is exact."""
+    block: ExactBlock | None
+    """All rows in memory where the search is exact, else None."""
+    sorted_ids: Ids
+    """Ascending ids to look up in."""
+    sorted_rows: NDArray[np.int32] | None
+    """Row of each of `sorted_ids`; None where rows are in that order themselves."""
+
+    @classmethod
+    def empty(cls, dimension: int) -> Segment:
+        no_ids, no_vectors = np.empty(0, np.int64), np.empty((0, dimension), np.float16)
+        return cls(
+            snapshot=None,
+            folder=None,
+            kind=Kind.EXACT,
+            row_ids=no_ids,
+            vectors=no_vectors,
+            live=np.empty(0, np.bool_),
+            total=np.zeros(dimension),
+            index=None,
+            block=ExactBlock.of(no_ids, no_vectors),
+            sorted_ids=no_ids,
+            sorted_rows=None,
+        )
+
+    @classmethod
+    def open(cls, directory: SnapshotDirectory, snapshot: Snapshot) -> Segment:
+        """Map the files of `snapshot`. Raises StoreError where one is damaged."""
+        damage = directory.damage(snapshot, full=False)
+        if damage:
+            raise StoreError(f"{'; '.join(damage)}: run rebuild_index.")
+        folder = directory.path / snapshot.folder
+        kind = Kind(snapshot.kind)
+        try:
+            row_ids: Ids = np.load(folder / ROW_IDS, mmap_mode="r")
+            vectors: Halves = np.load(folder / VECTORS, mmap_mode="r")
+            bits = np.load(folder / LIVE)
+            total = np.load(folder / TOTAL)
+            index = None if kind is Kind.EXACT else AnnIndex.open(folder / INDEX, kind)
+        except (OSError, ValueError, RuntimeError) as exc:
+            raise StoreError(f"{folder} cannot be opened ({exc}): run rebuild_index.") from exc
+        live = np.unpackbits(bits, count=snapshot.rows, bitorder="little").astype(np.bool_)
+        shapes = (row_ids.shape, vectors.shape, len(row_ids if index is None else index))
+        if shapes != ((snapshot.rows,), (snapshot.rows, snapshot.dimension), snapshot.rows):
+            raise StoreError(f"{folder} holds {shapes}, not {snapshot.rows} rows: rebuild_index.")
+        sorted_ids, sorted_rows = _order(row_ids, live)
+        return cls(
+            snapshot=snapshot,
+            folder=folder,
+            kind=kind,
+            row_ids=row_ids,
+            vectors=vectors,
+            live=live,
+            total=total,
+            index=index,
+            block=ExactBlock.of(row_ids, vectors) if index is None else None,
+            sorted_ids=sorted_ids,
+            sorted_rows=sorted_rows,
+        )
+
+    @property
+    def position(self) -> int:
+        return 0 if self.snapshot is None else self.snapshot.position
+
+    @property
+    def bytes_per_vector(self) -> float:
+        """Memory that answering takes for each row; the float16 file is read for few rows only."""
+        if not len(self) or self.snapshot is None:
+            return 0.0
+        used = self.row_ids.nbytes + self.live.nbytes / 8
+        if self.sorted_rows is not None:
+            used += self.sorted_ids.nbytes + self.sorted_rows.nbytes
+        if self.index is None:
+            used += self.vectors.nbytes
+        else:
+            used += sum(seal.size for seal in self.snapshot.files if seal.name == INDEX)
+        return float(used / len(self))
+
+    def __len__(self) -> int:
+        return len(self.row_ids)
+
+    def rows_of(self, ids: Ids) -> NDArray[np.int64]:
+        """Row of each id, -1 where it has none. A row found may be dead by now."""
+        places = places_in(self.sorted_ids, ids)
+        if self.sorted_rows is None:
+            return places
+        return np.where(places < 0, -1, self.sorted_rows[places])
+
+
+def _order(row_ids: Ids, live: Mask) -> tuple[Ids, NDArray[np.int32] | None]:
+    """How to look ids up: rows as they stand where ascending, else the live ones sorted.
+
+    A replaced id has a dead row beside its live one, so dead rows must stay out of the latter.
+    """
+    if (np.diff(row_ids) > 0).all():
+        return row_ids, None
+    rows = np.flatnonzero(live)
+    rows = rows[np.argsort(row_ids[rows], kind="stable")]
+    return row_ids[rows], rows.astype(np.int32)

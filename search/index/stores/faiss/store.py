@@ -1,0 +1,277 @@
+"""The default store: a log-structured set of vectors over FAISS indexes and snapshots on disk."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.index.stores.base import (
+    MEAN_PRIOR,
+    Ids,
+    Matches,
+    StoreError,
+    StoreStats,
+    Tuning,
+    Vectors,
+    VectorStore,
+)
+from search.index.stores.faiss import compaction, searching
+from search.index.stores.faiss.frozen import State
+from search.index.stores.faiss.plan import EFFORTS, FIRST_EFFORT, Kind, Plan, plan_index
+from search.index.stores.faiss.segment import Segment
+from search.index.stores.faiss.snapshot import Snapshot, SnapshotDirectory
+from search.index.stores.faiss.writer import Writer
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
+
+logger = logging.getLogger(__name__)
+
+LOWERING_MARGIN: Final = 0.3
+"""Share of the way from target to perfect recall that a lower effort must show: no flapping."""
+
+
+class FaissStore(VectorStore):
+    """Main segment (a snapshot, memory-mapped) + delta (in memory, exact) + tombstones.
+
+    It starts empty; the first `refresh` stages the newest snapshot of `directory`. `key` says
+    whose vectors these are (space and modality): a snapshot of another key is never used.
+    Searching needs no lock; `upsert`, `remove`, `reset`, `refresh` and `commit` belong to one
+    thread at a time; `compact` may run in another.
+    """
+
+    def __init__(
+        self,
+        dimension: int,
+        directory: Path,
+        *,
+        key: str,
+        target_recall: float = 0.99,
+        memory_mb: float | None = None,
+    ) -> None:
+        super().__init__(dimension)
+        self._directory = SnapshotDirectory(directory, key=key, dimension=dimension)
+        self._key = key
+        self._target_recall = target_recall
+        self._memory_mb = memory_mb
+        self._lock = threading.Lock()  # over the four below; held briefly, never by a search
+        self._writer = Writer(Segment.empty(dimension))
+        self._state = self._writer.freeze(0)
+        self._clean = True  # nothing is staged
+        self._stamp: tuple[int, int] | None = None  # of the manifest last looked at
+        self._effort: dict[Kind, int] = dict(FIRST_EFFORT)
+
+    # What is staged
+
+    def upsert(self, ids: Ids, vectors: Vectors) -> None:
+        halves = self._to_store(ids, vectors)
+        with self._lock:
+            self._writer.upsert(ids, halves)
+            self._clean = False
+
+    def remove(self, ids: Ids) -> None:
+        with self._lock:
+            self._writer.remove(ids)
+            self._clean = False
+
+    def reset(self) -> None:
+        with self._lock:
+            self._writer = Writer(Segment.empty(self.dimension))
+            self._clean = False
+
+    def refresh(self) -> int | None:
+        stamp = self._directory.stamp()
+        if stamp is None or stamp == self._stamp:
+            return None
+        segment = self._newest_segment()
+        with self._lock:
+            self._stamp = stamp
+            if segment is None or segment.snapshot == self._writer.segment.snapshot:
+                return None
+            self._adopt_effort(segment)
+            self._writer = Writer(segment)
+            self._clean = False
+        return segment.position
+
+    def commit(self, position: int) -> None:
+        with self._lock:
+            self._state = self._writer.freeze(position)
+            self._clean = True
+
+    # What readers see
+
+    def position(self) -> int:
+        return self._state.position
+
+    def search(self, vectors: Vectors, k: int, *, allowed_ids: Ids | None = None) -> list[Matches]:
+        state = self._state
+        effort = self._effort[state.segment.kind]
+        queries = self._to_search(vectors)
+        return searching.search(state, queries, k, allowed_ids=allowed_ids, effort=effort)
+
+    def ids(self) -> Ids:
+        return self._state.live_ids()
+
+    def fetch(self, ids: Ids) -> Vectors:
+        return self._state.fetch(ids).astype(np.float32)
+
+    def mean(self) -> NDArray[np.float32]:
+        state = self._state
+        return np.asarray(state.total / (state.count + MEAN_PRIOR), dtype=np.float32)
+
+    def __len__(self) -> int:
+        return self._state.count
+
+    def stats(self) -> StoreStats:
+        state = self._state
+        segment, kept = state.segment, self._kept_snapshots()
+        return StoreStats(
+            kind=segment.kind.value,
+            count=state.count,
+            delta=len(state.delta_live),
+            dead=len(segment) + len(state.delta_live) - state.count,
+            effort=self._effort[segment.kind],
+            bytes_per_vector=segment.bytes_per_vector,
+            snapshot_position=segment.position,
+            oldest_position=min((snapshot.position for snapshot in kept), default=0),
+        )
+
+    def check(self) -> list[CheckMessage]:
+        from django.core.checks import Error
+
+        path = self._directory.path
+        if path.exists() and not path.is_dir():
+            hint = "Move the file away, or set MMSEARCH_DATA_DIR to another folder."
+            return [Error(f"{path} is not a folder.", hint=hint, id="search.E001")]
+        return []
+
+    def verify(self) -> list[str]:
+        try:
+            snapshots = self._directory.snapshots()
+        except StoreError as exc:
+            return [str(exc)]
+        return [
+            damage
+            for snapshot in snapshots
+            for damage in self._directory.damage(snapshot, full=True)
+        ]
+
+    # Compaction
+
+    def needs_compaction(self) -> bool:
+        state = self._state
+        return compaction.worth_compacting(state, self._plan(state))
+
+    def compact(self, *, threads: int = 1) -> bool:
+        with self._directory.building() as folder:
+            if folder is None:
+                return False
+            state = self._state
+            plan = self._plan(state)
+            written = compaction.write(state, folder, plan, threads=threads)
+            snapshot = self._describe(state, folder, plan, written)
+            segment = Segment.open(self._directory, snapshot)
+            return self._install(segment, snapshot, state)
+
+    def _plan(self, state: State) -> Plan:
+        return plan_index(
+            count=state.count,
+            dimension=self.dimension,
+            memory_mb=self._memory_mb,
+            present=state.segment.kind,
+        )
+
+    def _describe(
+        self, state: State, folder: Path, plan: Plan, written: compaction.Written
+    ) -> Snapshot:
+        return Snapshot(
+            folder=folder.name,
+            key=self._key,
+            dimension=self.dimension,
+            position=state.position,
+            rows=written.rows,
+            count=state.count,
+            trained_rows=written.trained_rows,
+            kind=plan.kind.value,
+            factory=plan.factory,
+            effort=self._effort[plan.kind],
+            files=self._directory.seal(folder),
+        )
+
+    def _install(self, segment: Segment, snapshot: Snapshot, compacted: State) -> bool:
+        """Publish and serve a finished snapshot, unless its base was abandoned meanwhile."""
+        with self._lock:
+            if self._writer.lineage is not compacted.lineage:
+                return False
+            self._directory.publish(snapshot)
+            self._stamp = self._directory.stamp()
+            self._writer = self._writer.rebase(segment, compacted)
+            if self._clean:
+                self._state = self._writer.freeze(self._state.position)
+        return True
+
+    # Recall
+
+    def measure_recall(self, queries: Vectors, k: int = 10) -> float:
+        state = self._state
+        queries = self._to_search(queries)
+        truth = searching.search_exactly(state, queries, k)
+        return _recall(state, queries, k, self._effort[state.segment.kind], truth)
+
+    def tune(self, queries: Vectors, k: int = 10) -> Tuning:
+        state = self._state
+        kind, queries = state.segment.kind, self._to_search(queries)
+        previous = self._effort[kind]
+        truth = searching.search_exactly(state, queries, k)
+        for effort in EFFORTS[kind]:
+            recall = _recall(state, queries, k, effort, truth)
+            margin = LOWERING_MARGIN if effort < previous else 0.0
+            if recall >= self._target_recall + margin * (1 - self._target_recall):
+                break
+        self._effort[kind] = effort
+        if effort != previous:
+            logger.info(
+                "index effort moved from %d to %d: recall@%d %.4f, target %.4f",
+                previous, effort, k, recall, self._target_recall,
+            )  # fmt: skip
+        return Tuning(recall=recall, effort=effort, previous_effort=previous)
+
+    # Snapshots
+
+    def _newest_segment(self) -> Segment | None:
+        """The newest snapshot that can be opened; what cannot is logged and passed over."""
+        for snapshot in self._kept_snapshots():
+            if snapshot == self._writer.segment.snapshot:
+                return self._writer.segment
+            try:
+                return Segment.open(self._directory, snapshot)
+            except StoreError as exc:
+                logger.error("snapshot refused: %s", exc)  # noqa: TRY400 - the message says it
+        return None
+
+    def _kept_snapshots(self) -> list[Snapshot]:
+        try:
+            return self._directory.snapshots()
+        except StoreError as exc:
+            logger.error("snapshots refused: %s", exc)  # noqa: TRY400 - the message says it
+            return []
+
+    def _adopt_effort(self, segment: Segment) -> None:
+        if segment.snapshot is not None:
+            self._effort[segment.kind] = segment.snapshot.effort
+
+
+def _recall(state: State, queries: Vectors, k: int, effort: int, truth: list[Matches]) -> float:
+    """Share of the true matches found; a match with the k-th score is as good as the k-th."""
+    answers = searching.search(state, queries, k, allowed_ids=None, effort=effort)
+    found = expected = 0
+    for match, best in zip(answers, truth, strict=True):
+        if best.scores.size:
+            found += int(np.count_nonzero(match.scores >= best.scores[-1]))
+            expected += best.scores.size
+    return found / expected if expected else 1.0

@@ -1,0 +1,94 @@
+"""Whether this process is fit to answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import weakref
+from typing import Final
+
+from django.db import DatabaseError, connection
+
+from embeddings.backends import default_encoder
+from embeddings.encoders.base import Encoder, EncoderError
+from embeddings.query_vectors import encode_query_text
+from embeddings.spaces import SpaceError
+from search.index.space_index import SpaceIndex, current_index
+
+OK: Final = "ok"
+LOADING: Final = "loading"
+
+_loading = threading.Lock()
+_answered: weakref.WeakSet[Encoder] = weakref.WeakSet()
+"""The encoder that has encoded something in this process."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Readiness:
+    """Whether searches can be answered, and what each part says: `ok`, or what it waits for."""
+
+    parts: dict[str, str]
+
+    @property
+    def ready(self) -> bool:
+        return all(state == OK for state in self.parts.values())
+
+
+def readiness() -> Readiness:
+    """Look at database, model and index.
+
+    Loads what is not loaded yet. That may take long, so only one caller waits for it; the others
+    are told that it is loading.
+    """
+    database = _database()
+    if database != OK:
+        return Readiness({"database": database, "model": "not asked", "index": "not asked"})
+    return Readiness({"database": database, "model": _model(), "index": _index()})
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError as exc:
+        return f"The database does not answer: {exc}"
+    return OK
+
+
+def _model() -> str:
+    encoder = default_encoder()
+    if encoder in _answered:
+        return OK
+    if not _loading.acquire(blocking=False):
+        return LOADING
+    try:
+        encode_query_text("ready")
+        _answered.add(encoder)
+    except EncoderError as exc:
+        return str(exc)
+    finally:
+        _loading.release()
+    return OK
+
+
+def _index() -> str:
+    """Whether every commit so far can be searched."""
+    try:
+        index = current_index()
+        if index.loaded:
+            return _catch_up(index)
+        if not _loading.acquire(blocking=False):
+            return LOADING
+        try:
+            return _catch_up(index)
+        finally:
+            _loading.release()
+    except (SpaceError, EncoderError) as exc:
+        return str(exc)
+
+
+def _catch_up(index: SpaceIndex) -> str:
+    end, _ = index.log_end()
+    index.sync()
+    behind = end - index.position
+    return OK if behind <= 0 else f"{behind:,} changes behind"

@@ -1,0 +1,114 @@
+"""What a page of the grid shows: tiles, filters that can be taken on or off, the way on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from catalog.models import Item
+from search.answer.answering import Hit
+from search.answer.facets import Facets
+from search.answer.query import MAX_OFFSET
+from search.pages.addresses import PAGE_SIZE, PageQuery
+
+SHOWN_CHOICES: Final = 12
+ICON_SIDE: Final = 256
+"""Pixels up to which a picture is shown like an icon."""
+MAX_CROP: Final = 1.8
+"""Longer shapes are shown whole: a square would cut too much of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """One item of the grid; score and modality where it was searched for."""
+
+    item: Item
+    score: float | None = None
+    modality: str = ""
+
+    @property
+    def caption(self) -> str:
+        """The caption, where it says more than the title above it."""
+        caption = self.item.caption
+        return "" if caption.casefold() == self.item.title.casefold() else caption
+
+    @property
+    def fit(self) -> str:
+        """How the picture fills its square: an icon has air around it, a photograph covers it."""
+        width, height = self.item.width or 0, self.item.height or 0
+        if max(width, height) <= ICON_SIDE:
+            return "icon"
+        return "cover" if max(width, height) <= MAX_CROP * min(width, height) else "whole"
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One value of a filter, and the address that takes it on or off."""
+
+    name: str
+    address: str
+    chosen: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Shown:
+    """One page of a grid."""
+
+    tiles: list[Tile]
+    total: int
+    first: int
+    """Rank of the first tile, from 1."""
+    previous_address: str
+    next_address: str
+    categories: list[Choice]
+    tags: list[Choice]
+    elapsed_ms: float | None = None
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.tiles) - 1
+
+
+def shown_page(
+    query: PageQuery,
+    tiles: list[Tile],
+    total: int,
+    facets: Facets,
+    elapsed_ms: float | None = None,
+) -> Shown:
+    following = query.offset + PAGE_SIZE
+    more = following < total and following <= MAX_OFFSET
+    return Shown(
+        tiles=tiles,
+        total=total,
+        first=query.offset + 1,
+        previous_address=(
+            query.address(offset=max(query.offset - PAGE_SIZE, 0)) if query.offset else ""
+        ),
+        next_address=query.address(offset=following) if more else "",
+        categories=_choices(
+            facets.categories,
+            (query.category,) if query.category else (),
+            lambda name: query.address(category="" if name == query.category else name),
+        ),
+        tags=_choices(
+            facets.tags, query.tags, lambda name: query.address(tags=query.toggled(name))
+        ),
+        elapsed_ms=elapsed_ms,
+    )
+
+
+def _choices(
+    found: Sequence[tuple[str, int]], chosen: tuple[str, ...], address: Callable[[str], str]
+) -> list[Choice]:
+    """What is chosen first, then what was found most."""
+    others = [name for name, _ in found if name not in chosen][:SHOWN_CHOICES]
+    return [
+        *(Choice(name, address(name), chosen=True) for name in chosen),
+        *(Choice(name, address(name), chosen=False) for name in others),
+    ]
+
+
+def tiles_of(hits: Sequence[Hit]) -> list[Tile]:
+    return [Tile(hit.item, hit.score, hit.modality) for hit in hits]

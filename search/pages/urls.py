@@ -1,0 +1,14 @@
+"""Addresses of the pages, and of the pictures that they show."""
+
+from __future__ import annotations
+
+from django.urls import URLPattern, path
+
+from search.pages import views
+
+page_urls: list[URLPattern] = [
+    path("", views.search_page, name="search"),
+    path("items/<str:item_id>/", views.item_page, name="item"),
+    path("upload/", views.upload_page, name="upload"),
+    path("media/<path:path>", views.media, name="media"),
+]

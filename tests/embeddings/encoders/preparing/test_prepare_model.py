@@ -1,0 +1,53 @@
+"""The command, and what of the catalogue a model is tried on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from catalog.models import Item
+from embeddings import samples as samples_module
+from embeddings.encoders.preparing.parity import demo_samples
+from embeddings.samples import catalogue_samples
+
+
+@pytest.mark.django_db
+def test_the_command_says_which_precision_and_why(tiny_clip: Path) -> None:
+    out = io.StringIO()
+
+    call_command("prepare_model", str(tiny_clip), "--precision", "fp32", stdout=out)
+
+    lines = out.getvalue().splitlines()
+    assert f"{tiny_clip.name} is ready in fp32: fp32 was asked for" in lines
+    assert lines[-1].startswith("Prepared in ")
+
+
+@pytest.mark.django_db
+def test_the_command_refuses_a_misspelt_name() -> None:
+    with pytest.raises(CommandError, match=r"^MMSEARCH_MODEL='stater' names no model"):
+        call_command("prepare_model", "stater")
+
+
+def test_a_small_catalogue_leaves_the_demo_to_try_on(make_item: Callable[..., Item]) -> None:
+    make_item(caption="one")
+
+    assert catalogue_samples().texts == demo_samples().texts
+
+
+def test_a_catalogue_is_sampled_at_even_distances(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples_module, "SAMPLES", 2)
+    gone = make_item(colour="blue", caption="picture gone")
+    Path(gone.image.path).unlink()
+    for number in range(4):
+        make_item(colour="red", caption=f"picture {number}")
+
+    found = catalogue_samples()
+
+    assert found.texts == ["picture gone", "picture 1"]
+    assert [image.getpixel((0, 0)) for image in found.images] == [(255, 0, 0)]

@@ -1,0 +1,95 @@
+"""The plain store: one array, every search exact. For small catalogues, and as the oracle."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from search.index.stores.base import (
+    MEAN_PRIOR,
+    Halves,
+    Ids,
+    Matches,
+    StoreError,
+    StoreStats,
+    Vectors,
+    VectorStore,
+)
+from search.index.stores.ranking import best, exact_scores
+
+if TYPE_CHECKING:
+    from django.core.checks import CheckMessage
+
+
+@dataclasses.dataclass(frozen=True)
+class _State:
+    ids: Ids
+    """Ascending."""
+    vectors: Halves
+    position: int
+
+
+class NumpyStore(VectorStore):
+    """Exact search by NumPy alone; keeps nothing on disk."""
+
+    def __init__(self, dimension: int) -> None:
+        super().__init__(dimension)
+        self._staged: dict[int, NDArray[np.float16]] = {}
+        self.commit(0)
+
+    def upsert(self, ids: Ids, vectors: Vectors) -> None:
+        halves = self._to_store(ids, vectors)
+        self._staged.update(zip(ids.tolist(), halves, strict=True))
+
+    def remove(self, ids: Ids) -> None:
+        for key in ids.tolist():
+            self._staged.pop(key, None)
+
+    def reset(self) -> None:
+        self._staged.clear()
+
+    def commit(self, position: int) -> None:
+        ids = np.array(sorted(self._staged), dtype=np.int64)
+        vectors = np.empty((ids.size, self.dimension), dtype=np.float16)
+        for row, key in enumerate(ids.tolist()):
+            vectors[row] = self._staged[key]
+        self._state = _State(ids, vectors, position)
+
+    def position(self) -> int:
+        return self._state.position
+
+    def search(self, vectors: Vectors, k: int, *, allowed_ids: Ids | None = None) -> list[Matches]:
+        state, queries = self._state, self._to_search(vectors)
+        ids, stored = state.ids, state.vectors
+        if allowed_ids is not None:
+            allowed = np.isin(ids, allowed_ids)
+            ids, stored = ids[allowed], stored[allowed]
+        return [best(ids, exact_scores(stored, query), k) for query in queries]
+
+    def ids(self) -> Ids:
+        return self._state.ids
+
+    def fetch(self, ids: Ids) -> Vectors:
+        state = self._state
+        missing = np.setdiff1d(ids, state.ids)
+        if missing.size:
+            raise StoreError(f"No vector for id {missing[0]}: ask only for ids of the store.")
+        return state.vectors[np.searchsorted(state.ids, ids)].astype(np.float32)
+
+    def mean(self) -> NDArray[np.float32]:
+        vectors = self._state.vectors
+        total = vectors.sum(axis=0, dtype=np.float64)
+        return np.asarray(total / (len(vectors) + MEAN_PRIOR), dtype=np.float32)
+
+    def __len__(self) -> int:
+        return self._state.ids.size
+
+    def stats(self) -> StoreStats:
+        width = self.dimension * 2 + 8
+        return StoreStats(kind="exact", count=len(self), bytes_per_vector=width)
+
+    def check(self) -> list[CheckMessage]:
+        return []

@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from catalog.models import Item
+from embeddings import worker
+from embeddings.encoders.base import Modality
+from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from search.answer.answering import search
+from search.answer.query import SearchQuery
+from search.index import maintenance
+from search.index.space_index import SpaceIndex, current_index, reset_index, space_directory
+from search.index.stores.faiss import compaction
+from search.tasks import maintain_index
+
+
+def answers(top_n: int = 10) -> list[tuple[str, float]]:
+    hits = search(SearchQuery(text="red", top_n=top_n)).hits
+    return [(hit.item.item_id, hit.score) for hit in hits]
+
+
+def snapshot(index: SpaceIndex) -> None:
+    index.catch_up()
+    assert maintenance.compact(index, force=True) == 2
+
+
+@pytest.fixture
+def index(indexed_items: dict[str, Item]) -> SpaceIndex:
+    return current_index()
+
+
+def test_without_snapshots_the_same_answers(index: SpaceIndex, space: EmbeddingSpace) -> None:
+    snapshot(index)
+    before = answers()
+    shutil.rmtree(space_directory(space.fingerprint))
+    reset_index()
+
+    assert answers() == before
+
+
+def test_a_snapshot_is_taken_up_and_the_log_replayed_from_it(
+    index: SpaceIndex, make_item: Callable[..., Item]
+) -> None:
+    snapshot(index)
+    make_item(item_id="later", colour="purple")
+    worker.drain()
+    Item.objects.get(item_id="green").delete()
+    expected = answers()
+
+    reset_index()
+
+    assert answers() == expected
+    assert {name for name, _ in expected} == {"red", "blue", "words", "later"}
+    assert current_index().stores[Modality.IMAGE].stats().snapshot_position > 0
+
+
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "empty"])
+def test_a_damaged_snapshot_means_reading_the_database(
+    index: SpaceIndex, space: EmbeddingSpace, damage: str
+) -> None:
+    snapshot(index)
+    before = answers()
+    for path in space_directory(space.fingerprint).rglob("*"):
+        if path.is_file():
+            break_file(path, damage)
+    reset_index()
+
+    assert answers() == before
+
+
+def break_file(path: Path, damage: str) -> None:
+    data = path.read_bytes()
+    path.unlink()  # an open memory map keeps the old file
+    path.write_bytes(
+        {"truncate": data[: len(data) // 2], "garbage": b"?" * len(data)}.get(damage, b"")
+    )
+
+
+def test_a_reader_behind_the_pruned_log_reads_everything_anew(
+    index: SpaceIndex, make_item: Callable[..., Item]
+) -> None:
+    index.catch_up()
+    make_item(item_id="later", colour="purple")
+    worker.drain()
+    pruner = SpaceIndex(EmbeddingSpace.objects.get())
+    for _ in range(2):  # the log is kept from the previous snapshot on
+        snapshot(pruner)
+        make_item(item_id=f"change-{VectorChange.objects.count()}", colour="white")
+        worker.drain()
+        pruner.catch_up()
+    maintenance.compact(pruner, force=True)
+    assert maintenance.prune_log(pruner) > 0
+    shutil.rmtree(space_directory(EmbeddingSpace.objects.get().fingerprint))
+
+    assert "later" in [name for name, _ in answers()]
+    assert all(each.agrees for each in maintenance.compare(index))
+
+
+def test_check_index_says_with_counts_that_all_agrees(
+    index: SpaceIndex, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.catch_up()
+    call_command("check_index")
+
+    out = capsys.readouterr().out.splitlines()
+    same = "0 missing, 0 surplus, 0 different: they agree."
+    assert out == [
+        f"image: 3 vectors in the database, 3 in the index, {same}",
+        f"text: 1 vectors in the database, 1 in the index, {same}",
+        "items: 4, of which 4 indexed, 0 pending, 0 failed.",
+        "Database and index agree.",
+    ]
+
+
+def test_check_index_finds_every_kind_of_difference_and_rebuild_mends_it(
+    index: SpaceIndex, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index.catch_up()
+    red, green, blue = Embedding.objects.filter(modality="image").order_by("item")
+    Embedding.objects.filter(pk=red.pk).update(vector=green.vector)
+    Embedding.objects.filter(pk=blue.pk).delete()
+    Embedding.objects.create(
+        space=red.space,
+        item=Item.objects.get(item_id="words"),
+        modality="image",
+        content_hash="x",
+        vector=green.vector,
+    )
+
+    with pytest.raises(CommandError, match="rebuild_index"):
+        call_command("check_index")
+    assert (
+        "3 in the index, 1 missing, 1 surplus, 1 different: they DIFFER" in capsys.readouterr().out
+    )
+
+    call_command("rebuild_index")
+    call_command("check_index")
+    assert "Database and index agree." in capsys.readouterr().out
+
+
+def test_a_database_from_the_past_is_read_anew(index: SpaceIndex) -> None:
+    index.catch_up()
+    last = VectorChange.objects.order_by("-seq")[0]
+    Embedding.objects.filter(item_id=last.vector_item).delete()
+    last.delete()
+
+    index.sync()
+
+    assert all(each.agrees for each in maintenance.compare(index))
+
+
+@pytest.mark.usefixtures("indexed_items")
+def test_maintenance_gives_the_pages_of_its_snapshots_back(
+    space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = answers()
+    monkeypatch.setattr(compaction, "DELTA_ROWS", 0)
+    assert maintain_index() == 2
+    maps = Path("/proc/self/maps").read_text()
+    assert str(space_directory(space.fingerprint)) not in maps
+    assert answers() == before
+    assert str(space_directory(space.fingerprint)) in Path("/proc/self/maps").read_text()
+
+
+def test_recall_is_measured_on_every_store_that_holds_vectors(index: SpaceIndex) -> None:
+    index.catch_up()
+    maintenance.measure_recall(index)
+
+    assert {modality: tuning.recall for modality, tuning in index.tunings.items()} == {
+        Modality.IMAGE: 1.0,
+        Modality.TEXT: 1.0,
+    }
