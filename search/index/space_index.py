@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -102,7 +103,8 @@ class SpaceIndex:
         with self._lock:
             end, _ = self.log_end()
             for modality, store in self.stores.items():
-                self._load(modality, store, end)
+                with _whole_or_nothing(store):
+                    self._load(modality, store, end)
             self.loaded = True
 
     def searchable_items(self) -> int:
@@ -122,14 +124,15 @@ class SpaceIndex:
         started = time.perf_counter()
         end, log_start = self.log_end()
         for modality, store in self.stores.items():
-            staged = store.refresh()
-            start = store.position() if staged is None else staged
-            if start == end and staged is None and self.loaded:
-                continue
-            if start == 0 or not log_start <= start <= end:
-                self._load(modality, store, end)
-            else:
-                self._replay(modality, store, start, end)
+            with _whole_or_nothing(store):
+                staged = store.refresh()
+                start = store.position() if staged is None else staged
+                if start == end and staged is None and self.loaded:
+                    continue
+                if start == 0 or not log_start <= start <= end:
+                    self._load(modality, store, end)
+                else:
+                    self._replay(modality, store, start, end)
         self.loaded = True
         elapsed = time.perf_counter() - started
         if elapsed > 0.5:
@@ -176,6 +179,16 @@ class SpaceIndex:
                 modality.value,
                 (time.perf_counter() - started) * 1000,
             )
+
+
+@contextmanager
+def _whole_or_nothing(store: VectorStore) -> Iterator[None]:
+    """What a failed catch-up staged must never be the base of the next."""
+    try:
+        yield
+    except BaseException:
+        store.rollback()
+        raise
 
 
 def vector_batches(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from catalog.models import Item
 from embeddings import worker
@@ -175,3 +176,35 @@ def test_recall_is_measured_on_every_store_that_holds_vectors(index: SpaceIndex)
         Modality.IMAGE: 1.0,
         Modality.TEXT: 1.0,
     }
+
+
+@pytest.mark.parametrize("step", ["_load", "_replay"])
+@pytest.mark.parametrize("snapshots", [False, True])
+def test_a_catch_up_that_failed_loses_nothing(
+    index: SpaceIndex,
+    make_item: Callable[..., Item],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    snapshots: bool,
+) -> None:
+    index.catch_up()
+    make_item(item_id="later", colour="purple")
+    worker.drain()
+    if snapshots:  # written by another process: the next catch-up changes its base
+        snapshot(SpaceIndex(EmbeddingSpace.objects.get()))
+    make_item(item_id="last", colour="orange")
+    worker.drain()
+    failing = index.rebuild if step == "_load" else index.catch_up
+    for store in index.stores.values():
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "commit", _fail)
+            with pytest.raises(OperationalError):
+                failing()
+
+    index.catch_up()
+
+    assert all(each.agrees for each in maintenance.compare(index))
+
+
+def _fail(_position: int) -> None:
+    raise OperationalError("database is locked")
