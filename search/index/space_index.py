@@ -194,11 +194,19 @@ def _whole_or_nothing(store: VectorStore) -> Iterator[None]:
 def vector_batches(
     rows: Iterator[tuple[int, bytes | memoryview[int]]],
 ) -> Iterator[tuple[Ids, Vectors]]:
-    """Stored vectors, LOAD_BATCH at a time: int64 (n,) item keys and float32 (n, d)."""
+    """Stored vectors, LOAD_BATCH at a time: int64 (n,) item keys and float32 (n, d).
+
+    One that is not finite is named in the log and passed over: it must not stop every search.
+    """
     while batch := list(islice(rows, LOAD_BATCH)):
         ids = np.array([item_id for item_id, _ in batch], dtype=np.int64)
         halves = np.frombuffer(b"".join(bytes(v) for _, v in batch), dtype="<f2")
-        yield ids, halves.reshape(len(batch), -1).astype(np.float32)
+        vectors = halves.reshape(len(batch), -1).astype(np.float32)
+        usable = np.isfinite(vectors).all(axis=1)
+        if not usable.all():
+            bad = ", ".join(map(str, ids[~usable].tolist()))
+            logger.error("Vectors with NaN or infinity passed over; embed again items %s", bad)
+        yield ids[usable], vectors[usable]
 
 
 _current: dict[int, SpaceIndex] = {}

@@ -53,12 +53,14 @@ class FaissStore(VectorStore):
         key: str,
         target_recall: float = 0.99,
         memory_mb: float | None = None,
+        exact_rows: int | None = None,
     ) -> None:
         super().__init__(dimension)
         self._directory = SnapshotDirectory(directory, key=key, dimension=dimension)
         self._key = key
         self._target_recall = target_recall
         self._memory_mb = memory_mb
+        self._exact_rows = exact_rows
         self._lock = threading.Lock()  # over the four below; held briefly, never by a search
         self._writer = Writer(Segment.empty(dimension))
         self._state = self._writer.freeze(0)
@@ -178,7 +180,8 @@ class FaissStore(VectorStore):
 
     def needs_compaction(self) -> bool:
         state = self._state
-        return compaction.worth_compacting(state, self._plan(state))
+        plan = self._plan(state)
+        return compaction.worth_compacting(state, plan, exact_rows=self._exact_rows)
 
     def compact(self, *, threads: int = 1) -> bool:
         with self._directory.building() as folder:
@@ -197,6 +200,7 @@ class FaissStore(VectorStore):
             dimension=self.dimension,
             memory_mb=self._memory_mb,
             present=state.segment.kind,
+            exact_rows=self._exact_rows,
         )
 
     def _describe(
