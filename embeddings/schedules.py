@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from django.apps import AppConfig
+from django.apps.registry import Apps
 from django.db.models.signals import post_migrate
 from django.dispatch import receiver
 
@@ -30,6 +31,8 @@ def ensure() -> None:
 
 # The signal comes only for apps with models; the rows are django-q2's, whose table must exist.
 @receiver(post_migrate, dispatch_uid="embeddings.ensure_schedules")
-def ensure_after_migrate(sender: AppConfig, **_: Any) -> None:
-    if sender.name == "django_q":
+def ensure_after_migrate(sender: AppConfig, apps: Apps | None = None, **_: Any) -> None:
+    if sender.name == "django_q" and (
+        apps is None or "schedule" in apps.all_models["django_q"]  # migrated that far
+    ):
         ensure()
