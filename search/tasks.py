@@ -24,6 +24,7 @@ def maintain_index() -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return 0
+        maintenance.sweep_folders()
         index = current_index()
         index.catch_up()
         written = maintenance.compact(index)

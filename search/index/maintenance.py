@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 import time
 from typing import Final
 
 import numpy as np
+from django.conf import settings
 from django.db import transaction
 
 from catalog.resources import log_resources
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
-from search.index.space_index import LOAD_BATCH, SpaceIndex, vector_batches
+from search.index.space_index import LOAD_BATCH, SpaceIndex, space_directory, vector_batches
 from search.index.stores.base import StoreError, Vectors, VectorStore
 
 logger = logging.getLogger(__name__)
@@ -22,6 +24,10 @@ RECALL_SAMPLE: Final = 64
 """Stored vectors that serve as queries when recall is measured."""
 PRUNE_BATCH: Final = 10_000
 """Rows a statement: short writes let others in between."""
+UNUSED: Final = "unused"
+"""Empty file in a folder that no space uses; its age is how long that has been so."""
+UNUSED_GRACE: Final = 3600.0
+"""Seconds that such a folder stays: a database put back from a copy may name it again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +88,30 @@ def prune_log(index: SpaceIndex) -> int:
         with transaction.atomic():
             pruned += VectorChange.objects.filter(pk__in=pks).delete()[0]
     return pruned
+
+
+def sweep_folders() -> int:
+    """Delete snapshots of retired and unknown spaces after UNUSED_GRACE; returns how many spaces'.
+
+    A folder that holds anything else than a space's folder does is left alone.
+    """
+    spaces = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
+    used = {space_directory(space) for space in spaces}
+    expected = {UNUSED, *(modality.value for modality in Modality)}
+    swept = 0
+    for folder in settings.MMSEARCH_INDEX_DIR.iterdir():
+        if not folder.is_dir() or not {each.name for each in folder.iterdir()} <= expected:
+            continue
+        mark = folder / UNUSED
+        if folder in used:
+            mark.unlink(missing_ok=True)
+        elif not mark.exists():
+            mark.touch()
+        elif time.time() - mark.stat().st_mtime > UNUSED_GRACE:
+            shutil.rmtree(folder)
+            swept += 1
+            logger.info("Deleted the index of a space that is no more: %s", folder)
+    return swept
 
 
 def compare(index: SpaceIndex) -> list[Comparison]:

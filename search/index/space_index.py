@@ -36,22 +36,23 @@ COUNT_SHARE: Final = 20
 """While the index changes, counting its items takes at most one part in this many of the time."""
 
 
-def build_store(*, fingerprint: str, modality: Modality, dimension: int) -> VectorStore:
+def build_store(space: EmbeddingSpace, modality: Modality) -> VectorStore:
     """The configured store for one modality of a space."""
     configured: dict[str, Any] = settings.MMSEARCH_STORES[settings.MMSEARCH_VECTOR_STORE]
     backend = import_string(configured["BACKEND"])
+    directory = space_directory(space)
     store: VectorStore = backend(
-        dimension,
-        directory=space_directory(fingerprint) / modality.value,
-        key=f"{fingerprint}/{modality.value}",
+        space.dimension,
+        directory=directory / modality.value,
+        key=f"{directory.name}/{modality.value}",
         **configured.get("OPTIONS", {}),
     )
     return store
 
 
-def space_directory(fingerprint: str) -> Path:
+def space_directory(space: EmbeddingSpace) -> Path:
     """Where a space's snapshots are."""
-    return Path(settings.MMSEARCH_INDEX_DIR) / fingerprint
+    return Path(settings.MMSEARCH_INDEX_DIR) / f"{space.fingerprint}-{space.generation}"
 
 
 class SpaceIndex:
@@ -60,10 +61,7 @@ class SpaceIndex:
     def __init__(self, space: EmbeddingSpace) -> None:
         self.space_id = space.pk
         self.stores: dict[Modality, VectorStore] = {
-            modality: build_store(
-                fingerprint=space.fingerprint, modality=modality, dimension=space.dimension
-            )
-            for modality in Modality
+            modality: build_store(space, modality) for modality in Modality
         }
         self.tunings: dict[Modality, Tuning] = {}
         self.loaded = False
