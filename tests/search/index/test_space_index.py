@@ -102,6 +102,29 @@ def test_a_reader_behind_the_pruned_log_reads_everything_anew(
     assert all(each.agrees for each in maintenance.compare(index))
 
 
+def test_a_log_pruned_during_the_replay_means_reading_everything_anew(
+    index: SpaceIndex, make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.catch_up()
+    make_item(item_id="later", colour="purple")
+    worker.drain()
+    log_end = index.log_end
+
+    def log_end_then_pruned() -> tuple[int, int]:
+        monkeypatch.undo()
+        found = log_end()
+        pruner = SpaceIndex(EmbeddingSpace.objects.get())
+        snapshot(pruner)
+        assert maintenance.prune_log(pruner) > 0
+        shutil.rmtree(space_directory(EmbeddingSpace.objects.get()))
+        return found
+
+    monkeypatch.setattr(index, "log_end", log_end_then_pruned)
+    index.catch_up()
+
+    assert all(each.agrees for each in maintenance.compare(index))
+
+
 def test_check_index_says_with_counts_that_all_agrees(
     index: SpaceIndex, capsys: pytest.CaptureFixture[str]
 ) -> None:
