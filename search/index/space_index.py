@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -115,13 +115,16 @@ class SpaceIndex:
         with self._lock:
             self._catch_up()
 
-    def rebuild(self) -> None:
-        """Read every vector from the database anew; readers see the old state until the end."""
+    def rebuild(self, *, on_read: Callable[[int], None] | None = None) -> None:
+        """Read every vector from the database anew; readers see the old state until the end.
+
+        `on_read` is told of each batch read how many vectors it held.
+        """
         with self._lock:
             end, _ = self.log_end()
             for modality, store in self.stores.items():
                 with _whole_or_nothing(store):
-                    self._load(modality, store, end)
+                    self._load(modality, store, end, on_read)
             self.loaded = True
 
     def searchable_items(self) -> int:
@@ -168,7 +171,13 @@ class SpaceIndex:
         if elapsed > 0.5:
             logger.info("Index caught up to change %d in %.2f s", end, elapsed)
 
-    def _load(self, modality: Modality, store: VectorStore, end: int) -> None:
+    def _load(
+        self,
+        modality: Modality,
+        store: VectorStore,
+        end: int,
+        on_read: Callable[[int], None] | None = None,
+    ) -> None:
         started = time.perf_counter()
         store.reset()
         rows = Embedding.objects.filter(space=self.space_id, modality=modality).order_by("item")
@@ -179,6 +188,8 @@ class SpaceIndex:
             store.upsert(ids, vectors)
             count += ids.size
             self._read += ids.size
+            if on_read is not None:
+                on_read(ids.size)
         store.commit(end)
         elapsed = time.perf_counter() - started
         logger.info("Index loaded %d %s vectors in %.2f s", count, modality.value, elapsed)
