@@ -81,6 +81,7 @@ def ship_towers() -> None:
         done = export_model("starter", Path(folder), progress=print)
         shutil.rmtree(STARTER / SHIPPED, ignore_errors=True)
         shutil.copytree(done.prepared.directory, STARTER / SHIPPED)
+    (STARTER / SHIPPED).chmod(0o755)
     for path in (STARTER / SHIPPED).iterdir():
         path.chmod(0o644)
 
