@@ -26,9 +26,9 @@ FILES = {
 }
 """The last file of each set brings in those before it."""
 SIZES = {
-    "serve": "what serving needs: about 90 MB to download, 350 MB on disk",
-    "all": "what serving and preparing models need, PyTorch among it: 0.4 to 2.9 GB to download",
-    "dev": "what serving, preparing models and development need, PyTorch among it: 0.4 to 2.9 GB to download",
+    "serve": "what serving needs: about 90 MB to download, 390 MB on disk",
+    "all": "what preparing models needs, too: PyTorch, 0.3 to 2.9 GB to download",
+    "dev": "everything, and the tools of development: 0.3 to 2.9 GB to download",
 }
 PIP_SOURCES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
 LARGE = re.compile(r"\s*Downloading (\S+?) \((\d[\d.]* [MG]B)\)")
@@ -104,7 +104,7 @@ def works(command: list[str | Path]) -> bool:
 
 
 def with_uv(files: tuple[str, ...]) -> bool:
-    """Install by uv, where it is here and nobody told pip, which uv does not heed, where to look."""
+    """Install by uv where it is here; it does not heed where pip was told to look."""
     uv = shutil.which("uv")
     if uv is None or any(os.environ.get(name) for name in PIP_SOURCES):
         return False
@@ -116,7 +116,14 @@ def with_uv(files: tuple[str, ...]) -> bool:
 
 def with_pip(files: tuple[str, ...]) -> bool:
     """Install by pip: its own bars on a terminal, else a line for each large download."""
-    command = [PYTHON, "-m", "pip", "install", "--disable-pip-version-check", *files]
+    command: list[str | Path] = [
+        PYTHON,
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        *files,
+    ]
     if sys.stdout.isatty():
         return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
     with subprocess.Popen(
