@@ -32,7 +32,7 @@ from embeddings.opening import open_space
 from embeddings.spaces import SpaceError, active_space
 
 SHOWN_REJECTIONS: Final = 10
-"""Rejected rows that are printed; the others are for --errors."""
+"""Rejected rows that are printed, and notes; the other rejections are for --errors."""
 POLL_SECONDS: Final = 0.5
 REJECTED, UNUSABLE, INTERRUPTED = 1, 2, 130
 RUN_AGAIN: Final = "Run the same command again to go on where this stopped."
@@ -100,6 +100,7 @@ class Command(BaseCommand):
     ) -> Counter[OutcomeKind]:
         """Ingest, report, and count outcomes by kind."""
         counts: Counter[OutcomeKind] = Counter()
+        notes = 0
         started = time.monotonic()
         self.stdout.write(f"Reading {source.description}")
         with Progress(sys.stderr, total=source.estimated, what="rows") as progress:
@@ -110,6 +111,9 @@ class Command(BaseCommand):
                     progress.advance()
                     if outcome.kind is OutcomeKind.REJECTED:
                         _report(outcome, counts[OutcomeKind.REJECTED], progress, errors)
+                    if outcome.note:
+                        notes += 1
+                        _note(outcome, notes, progress)
             except (OSError, DatabaseError) as exc:
                 raise CommandError(
                     f"Stopped after {counts.total():,} rows: {exc}. {RUN_AGAIN}",
@@ -167,6 +171,13 @@ def _report(outcome: Outcome, number: int, progress: Progress, errors: TextIO | 
         progress.note(f"Rejected, line {outcome.line}: {outcome.reason}")
     elif number == SHOWN_REJECTIONS + 1 and errors is None:
         progress.note("More rows are rejected: --errors FILE lists them all.")
+
+
+def _note(outcome: Outcome, number: int, progress: Progress) -> None:
+    if number <= SHOWN_REJECTIONS:
+        progress.note(f"Line {outcome.line}: {outcome.note}")
+    elif number == SHOWN_REJECTIONS + 1:
+        progress.note("More pictures have a name that claims another format.")
 
 
 def _summary(counts: Counter[OutcomeKind], seconds: float, *, dry_run: bool) -> str:
