@@ -42,7 +42,7 @@ def _delete_batch(items: QuerySet[Item]) -> list[int]:
             Item.tags.through.objects.filter(item__in=batch).delete()
             # `delete()` would load every item, and ask for each what the signal did for all.
             gone = Item.objects.filter(pk__in=batch)
-            gone._raw_delete(gone.db)  # type: ignore[attr-defined]  # noqa: SLF001
+            gone._raw_delete(gone.db)  # noqa: SLF001
         for name in (name for _, *files in names for name in files if name):
             delete_after_commit(name)
     return batch

@@ -40,13 +40,15 @@ RUN_AGAIN: Final = "Run the same command again to go on where this stopped."
 
 class Command(BaseCommand):
     help = (
-        "Ingest a CSV file, a JSON Lines file, or a folder of pictures. Items are known by their"
+        "Ingest a CSV file, a JSON file, or a folder of pictures. Items are known by their"
         " id: running again updates what differs and leaves the rest alone. Exits with 0 where all"
         " went well, 1 where rows were rejected, 2 where the source cannot be used."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", type=Path, help="CSV, JSON Lines, or a folder of pictures")
+        parser.add_argument(
+            "source", type=Path, help="CSV, JSON Lines, JSON array (each also as .gz), or a folder"
+        )
         parser.add_argument(
             "--images", type=Path, metavar="DIR", help="folder of the pictures that the rows name"
         )

@@ -19,7 +19,7 @@ def test_bulk_delete_says_how_many_went_and_which_were_unknown(
     answer = api.post(DELETE, body)
     assert (answer.status_code, answer.json()) == (200, {"deleted": 2, "unknown": ["nobody"]})
     assert api.post(DELETE, body).json() == {"deleted": 0, "unknown": ["red", "nobody", "words"]}
-    found = api.get("/api/v1/search/", {"q": "red", "top_n": 10}).json()["results"]
+    found = api.get("/api/v1/search/", {"q": "red", "top_n": "10"}).json()["results"]
     assert {result["item_id"] for result in found} == {"green", "blue"}
 
 
