@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from django.http import FileResponse, Http404, HttpRequest
 from django.http.response import HttpResponseBase
@@ -13,6 +12,7 @@ from django.utils.cache import get_conditional_response
 from django.utils.http import http_date, quote_etag
 
 from catalog.storage import LINK_PREFIX, CatalogStorage
+from search.visitors import is_open
 
 PICTURE_TYPES: Final = {
     ".avif": "image/avif",
@@ -60,14 +60,14 @@ def media_response(request: HttpRequest, name: str) -> HttpResponseBase:
             as_attachment=not content_type,
             filename=path.name,
         )
-    _set_headers(response, etag=etag, modified=stat.st_mtime, linked=linked)
+    audience = "public" if is_open(request) else "private"
+    lifetime = f"max-age={LINKED}" if linked else f"max-age={IMMUTABLE}, immutable"
+    response["Cache-Control"] = f"{audience}, {lifetime}"
+    _set_headers(response, etag=etag, modified=stat.st_mtime)
     return response
 
 
-def _set_headers(response: HttpResponseBase, *, etag: str, modified: float, linked: bool) -> None:
-    audience = "public" if settings.MMSEARCH_API_AUTH == "open" else "private"
-    lifetime = f"max-age={LINKED}" if linked else f"max-age={IMMUTABLE}, immutable"
-    response["Cache-Control"] = f"{audience}, {lifetime}"
+def _set_headers(response: HttpResponseBase, *, etag: str, modified: float) -> None:
     response["ETag"] = etag
     response["Last-Modified"] = http_date(modified)
     response["X-Content-Type-Options"] = "nosniff"
