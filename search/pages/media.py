@@ -11,7 +11,9 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date, quote_etag
 
+from catalog.models import Item
 from catalog.storage import LINK_PREFIX, CatalogStorage
+from search.pages import query_pictures
 from search.visitors import is_open
 
 PICTURE_TYPES: Final = {
@@ -34,14 +36,14 @@ LINKED: Final = 300
 
 
 def media_response(request: HttpRequest, name: str) -> HttpResponseBase:
-    """The stored file `name`, or 304 where the browser has it. Raises Http404.
+    """The file `name` of an item or of a query, or 304 where the browser has it. Raises Http404.
 
-    Of a linked folder only pictures are served, whatever else lies in it.
+    Names that no item holds lead nowhere, whatever lies in the media folder or a linked one.
     """
+    if not query_pictures.is_name(name) and not Item.objects.with_file(name).exists():
+        raise Http404(f"No item has the picture {name!r}.")
     linked = name.startswith(f"{LINK_PREFIX}/")
     content_type = PICTURE_TYPES.get(Path(name).suffix.lower(), "")
-    if linked and not content_type:
-        raise Http404(f"{name!r} is no picture.")
     try:
         path = Path(CatalogStorage().path(name))
         stream = path.open("rb")

@@ -213,4 +213,6 @@ def _item_address(item_id: str, *, saved: str) -> str:
 @visitors_only
 def media(request: HttpRequest, path: str) -> HttpResponseBase:
     """A stored picture."""
+    if "\x00" in path:  # PostgreSQL would refuse the question
+        raise Http404("A picture's name has no null characters.")
     return media_response(request, path)
