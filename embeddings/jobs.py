@@ -109,8 +109,10 @@ def claim(space: EmbeddingSpace, limit: int) -> Claim | None:
     others with it. One whose process died MAX_ATTEMPTS times fails here.
     """
     with transaction.atomic():
-        _fail_exhausted(space)
         waiting = list(claimable(space).values_list("pk", "attempts")[:limit])
+        while exhausted := [pk for pk, attempts in waiting if attempts >= MAX_ATTEMPTS]:
+            _fail_exhausted(exhausted)
+            waiting = list(claimable(space).values_list("pk", "attempts")[:limit])
         if not waiting:
             return None
         fresh = [pk for pk, attempts in waiting if attempts == 0]
@@ -188,9 +190,8 @@ def _may_be_alive(token: str) -> bool:
         return False
 
 
-def _fail_exhausted(space: EmbeddingSpace) -> None:
-    exhausted = claimable(space).filter(attempts__gte=MAX_ATTEMPTS).order_by()
-    failed = exhausted.update(
+def _fail_exhausted(job_ids: list[int]) -> None:
+    failed = EmbeddingJob.objects.filter(pk__in=job_ids).update(
         failed_at=timezone.now(),
         claimed_by="",
         claimed_until=None,

@@ -6,17 +6,18 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from django.apps import AppConfig
-from django.db.models.signals import post_migrate, post_save, pre_delete
+from django.db.models.signals import post_save, pre_delete
 from django.dispatch import receiver
 from django_q.signals import post_spawn
 
 from catalog.models import Item
 from catalog.signals import items_saved
-from embeddings import jobs, liveness
+from embeddings import jobs, liveness, schedules
 from embeddings.models import Embedding, VectorChange
 
 logger = logging.getLogger(__name__)
+
+schedules.each_minute("sweep", "embeddings.tasks.sweep")
 
 
 @receiver(post_save, sender=Item, dispatch_uid="embeddings.enqueue_item")
@@ -37,21 +38,6 @@ def log_removal(instance: Item, **_: Any) -> None:
         VectorChange(space_id=space_id, modality=modality, vector_item=instance.pk)
         for space_id, modality in keys
     )
-
-
-@receiver(post_migrate, dispatch_uid="embeddings.schedule_sweep")
-def schedule_sweep(sender: AppConfig, **_: Any) -> None:
-    if sender.name == "embeddings":
-        from django_q.models import Schedule
-
-        Schedule.objects.update_or_create(
-            name="sweep",
-            defaults={
-                "func": "embeddings.tasks.sweep",
-                "schedule_type": Schedule.MINUTES,
-                "minutes": 1,
-            },
-        )
 
 
 @receiver(post_spawn, dispatch_uid="embeddings.start_worker")

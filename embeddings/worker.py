@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Final, TypeVar
 
+import numpy as np
 from django.db import transaction
 from PIL.Image import Image
 
@@ -52,27 +53,20 @@ class _Batch:
     pictures: dict[int, Future[Image]]
 
 
-def drain(
-    *, seconds: float | None = None, hand_over: Callable[[], None] | None = None
-) -> DrainReport:
-    """Embed waiting items until none is claimable, or until `seconds` are over.
+def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
+    """Embed waiting items until none is claimable or `until()` is true, asked once a batch.
 
-    Where time runs out first, `hand_over` is called before the last batch, so that its successor
-    is ready when this one returns. Raises SpaceError where the active space is another model's.
+    Raises SpaceError where the active space is another model's.
     """
     space = require_active_space()
     encoder = default_encoder()
-    deadline = None if seconds is None else time.monotonic() + seconds
     jobs.reclaim_dead()
     report = DrainReport()
     started = time.perf_counter()
     with ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read") as pool:
         batch = _load(space, pool)
         while batch is not None:
-            over = deadline is not None and time.monotonic() > deadline
-            upcoming = None if over else _load(space, pool)
-            if over and hand_over is not None:
-                hand_over()
+            upcoming = None if until() else _load(space, pool)
             report += _embed(space, encoder, batch)
             batch = upcoming
     if report.indexed or report.failed:
@@ -140,7 +134,7 @@ def _encode(
         if len(items) == 1:
             return {}, dict.fromkeys(items, f"The model failed: {exc}")
     else:
-        return vectors, {}
+        return _refuse_unusable(vectors)
     vectors = {}
     errors: dict[int, str] = {}
     for pk in items:
@@ -152,6 +146,18 @@ def _encode(
         vectors |= alone
         errors |= error
     return vectors, errors
+
+
+def _refuse_unusable(
+    vectors: dict[tuple[int, Modality], Vectors],
+) -> tuple[dict[tuple[int, Modality], Vectors], dict[int, str]]:
+    """Part the vectors that no index can hold from the others, by item."""
+    errors = {
+        pk: f"The model made a vector of the {modality.value} that is not finite (NaN or infinity)."
+        for (pk, modality), vector in vectors.items()
+        if not np.isfinite(vector.astype("<f2")).all()  # as it will be stored
+    }
+    return {key: vector for key, vector in vectors.items() if key[0] not in errors}, errors
 
 
 def _timed(

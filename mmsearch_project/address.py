@@ -8,8 +8,8 @@ import socket
 import time
 from typing import Final
 
-PATIENCE: Final = 3.0
-"""Seconds to wait for a port that a server just stopped may still be giving back."""
+PATIENCE: Final = 15.0
+"""Seconds to wait for a port that the web process of a killed supervisor may still hold."""
 
 
 class AddressError(Exception):

@@ -2,28 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from datetime import UTC, datetime
 from typing import Any
-
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-
-
-class JsonFormatter(logging.Formatter):
-    """time, level, logger, message, whatever was passed as `extra`, and the traceback."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-            **{key: value for key, value in vars(record).items() if key not in _STANDARD},
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
 
 
 def is_news(record: logging.LogRecord) -> bool:
@@ -41,7 +21,18 @@ def logging_config(log_format: str) -> dict[str, Any]:
         "disable_existing_loggers": False,
         "formatters": {
             "text": {"format": "%(asctime)s - %(levelname)s - %(message)s"},
-            "json": {"()": "mmsearch_project.logs.JsonFormatter"},
+            "json": {
+                "()": "pythonjsonlogger.json.JsonFormatter",
+                "fmt": ["levelname", "name", "message"],
+                "rename_fields": {
+                    "timestamp": "time",
+                    "levelname": "level",
+                    "name": "logger",
+                    "exc_info": "traceback",
+                },
+                "timestamp": True,
+                "json_ensure_ascii": False,
+            },
         },
         "filters": {"news": {"()": "django.utils.log.CallbackFilter", "callback": is_news}},
         "handlers": {

@@ -156,6 +156,7 @@ MMSEARCH_ENCODERS: dict[str, dict[str, Any]] = {
 }
 MMSEARCH_TARGET_RECALL = env.number("MMSEARCH_TARGET_RECALL", 0.99, low=0.5, high=1)
 MMSEARCH_INDEX_MEMORY_MB = env.number("MMSEARCH_INDEX_MEMORY_MB", None, low=1, high=1e7)
+MMSEARCH_INDEX_EXACT_ROWS = env.whole_number("MMSEARCH_INDEX_EXACT_ROWS", 16_384, low=1, high=10**7)
 MMSEARCH_VECTOR_STORE = env.choice("MMSEARCH_VECTOR_STORE", ("faiss",), "faiss")
 MMSEARCH_STORES: dict[str, dict[str, Any]] = {
     "faiss": {
@@ -163,6 +164,7 @@ MMSEARCH_STORES: dict[str, dict[str, Any]] = {
         "OPTIONS": {
             "target_recall": MMSEARCH_TARGET_RECALL,
             "memory_mb": MMSEARCH_INDEX_MEMORY_MB,
+            "exact_rows": MMSEARCH_INDEX_EXACT_ROWS,
         },
     },
 }

@@ -62,7 +62,10 @@ class Cluster(cluster.Cluster):  # type: ignore[misc]  # django_q has no types
     stopping = False
 
     def sig_handler(self, signum: int, frame: FrameType | None) -> None:
+        from embeddings import liveness
+
         self.stopping = True
+        liveness.stop()
         set_niceness(0)  # whoever waits for the end is not to wait longer for our modesty
         super().sig_handler(signum, frame)
 
@@ -82,6 +85,20 @@ def set_niceness(niceness: int) -> None:
             Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
+def _ensure_schedules() -> None:
+    """Rows that somebody deleted come back; a database that cannot be written waits for that."""
+    from django.db import DatabaseError, connections
+
+    from embeddings import schedules
+
+    try:
+        schedules.ensure()
+    except DatabaseError:
+        logger.exception("The schedules could not be checked; the next start tries again")
+    finally:
+        connections.close_all()  # no connection crosses a fork
+
+
 def main() -> int:
     """Run clusters until asked to stop. Raises RuntimeError where one cannot even start."""
     set_niceness(NICENESS)
@@ -90,6 +107,7 @@ def main() -> int:
     from catalog.resources import log_resources
 
     log_resources("start of the worker")
+    _ensure_schedules()
     os.register_at_fork(after_in_child=_die_with_parent)
     cluster.Sentinel = Sentinel  # the name that Cluster.start() looks up
     # A collection writes to every object it visits, and a page that a forked process writes to is

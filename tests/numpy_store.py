@@ -58,6 +58,10 @@ class NumpyStore(VectorStore):
             vectors[row] = self._staged[key]
         self._state = _State(ids, vectors, position)
 
+    def rollback(self) -> None:
+        state = self._state
+        self._staged = dict(zip(state.ids.tolist(), state.vectors, strict=True))
+
     def position(self) -> int:
         return self._state.position
 

@@ -169,7 +169,10 @@ def _finish(slots: list[_Slot], *, dry_run: bool) -> list[Outcome]:
         _abandon(slots)
         raise
     ready = [prepared for prepared in settled if isinstance(prepared, Prepared)]
-    written = iter(_write(ready, dry_run=dry_run))
+    outcomes = _write(ready, dry_run=dry_run)
+    if unwritten := [p for p, outcome in zip(ready, outcomes, strict=True) if outcome.missing]:
+        discard_unnamed(unwritten)
+    written = iter(outcomes)
     return [next(written) if isinstance(slot, Prepared) else slot for slot in settled]
 
 

@@ -66,6 +66,8 @@ class ItemRecord:
     image: ImageInput | None = None
     line: int | None = None
     """Where in its source the record begins, from 1."""
+    must_exist: bool = False
+    """Only change an item that is there; never make one."""
 
 
 class OutcomeKind(enum.StrEnum):
@@ -89,6 +91,8 @@ class Outcome:
     """Which input field is at fault: item_id, title, caption, tags, category or image."""
     too_large: bool = False
     """The picture has more bytes than allowed: HTTP 413 rather than 400."""
+    missing: bool = False
+    """The item had to exist and does not: HTTP 404 rather than 400."""
 
 
 def rejected(reason: str, *, line: int | None, item_id: str = "", field: str = "") -> Outcome:

@@ -154,6 +154,9 @@ def _plan(
     for prepared in batch:
         record = prepared.record
         item = existing.get(prepared.item_id)
+        if item is None and record.must_exist:
+            plan.append(_missing(prepared))
+            continue
         change = _change(prepared, item, folders, tags)
         # A dry run stores no file, so that the item of a good picture has no name for it.
         if change.item.caption or change.item.image or prepared.picture is not None:
@@ -168,6 +171,17 @@ def _plan(
                 )
             )
     return plan
+
+
+def _missing(prepared: Prepared) -> Outcome:
+    return Outcome(
+        kind=OutcomeKind.REJECTED,
+        item_id=prepared.item_id,
+        line=prepared.record.line,
+        reason=f"There is no item {prepared.item_id!r}.",
+        field="item_id",
+        missing=True,
+    )
 
 
 def _change(

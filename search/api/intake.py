@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from rest_framework.exceptions import NotFound
+
 from catalog.ingest import ItemRecord, Outcome, OutcomeKind, UploadedImage, ingest_one
 from search.api.errors import PayloadTooLarge, refuse
 
@@ -17,7 +19,9 @@ def uploaded_image(picture: Any) -> UploadedImage | None:
     return UploadedImage(data=picture, filename=PurePath(getattr(picture, "name", "") or "").name)
 
 
-def item_record(fields: Mapping[str, Any], *, item_id: str | None = None) -> ItemRecord:
+def item_record(
+    fields: Mapping[str, Any], *, item_id: str | None = None, must_exist: bool = False
+) -> ItemRecord:
     """The record of validated `ItemFields`; a part that is not among them is left as it is."""
     return ItemRecord(
         item_id=item_id or fields.get("item_id"),
@@ -26,17 +30,20 @@ def item_record(fields: Mapping[str, Any], *, item_id: str | None = None) -> Ite
         tags=fields.get("tags"),
         category=fields.get("category"),
         image=uploaded_image(fields.get("image")),
+        must_exist=must_exist,
     )
 
 
 def store(record: ItemRecord, *, field_names: Mapping[str, str] | None = None) -> Outcome:
-    """Take one record in. Raises the 400 or 413 that says what is wrong with it.
+    """Take one record in. Raises the 400, 404 or 413 that says what is wrong with it.
 
     `field_names` are the names of the input's fields where they differ from the record's.
     """
     outcome = ingest_one(record)
     if outcome.kind is not OutcomeKind.REJECTED:
         return outcome
+    if outcome.missing:
+        raise NotFound(outcome.reason)
     if outcome.too_large:
         raise PayloadTooLarge(outcome.reason)
     raise refuse((field_names or {}).get(outcome.field, outcome.field), outcome.reason)

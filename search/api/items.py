@@ -30,6 +30,12 @@ from search.api.serializers import ItemFields, ItemSerializer, SimilarParameters
 BLANK: Final = {"title": "", "caption": "", "tags": (), "category": ""}
 """What a PUT clears where it does not say it; a picture stays until another is sent."""
 
+NOTHING_SENT: Final = (
+    "The body holds no field of an item. Send at least one, with a Content-Length: a body in chunks"
+    " is not read here."
+)
+"""A body that was lost on the way must not clear an item."""
+
 ITEM_ACTIONS: Final[dict[str, Any]] = {
     "get": "retrieve",
     "put": "update",
@@ -103,7 +109,10 @@ class ItemViewSet(
         fields = self._fields(request)
         if fields.get("item_id", item_id) != item_id:
             raise refuse("item_id", f"The address says {item_id!r}, and an item id is for good.")
-        return self._show(store(item_record({**blank, **fields}, item_id=item_id)))
+        if not fields.keys() - {"item_id"}:
+            raise refuse("", NOTHING_SENT)
+        record = item_record({**blank, **fields}, item_id=item_id, must_exist=True)
+        return self._show(store(record))
 
     def _fields(self, request: Request) -> dict[str, Any]:
         fields = ItemFields(data=request.data)

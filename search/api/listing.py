@@ -45,7 +45,7 @@ class StableOrdering(django_filters.OrderingFilter):  # type: ignore[misc]
     def filter(self, qs: QuerySet[Item], value: list[str] | None) -> QuerySet[Item]:
         if not value:
             return qs
-        return qs.order_by(*(self.get_ordering_value(name) for name in value), "-pk")
+        return qs.order_by(*(self.get_ordering_value(name) for name in value if name), "-pk")
 
 
 class ItemFilters(django_filters.FilterSet):  # type: ignore[misc]

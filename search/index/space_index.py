@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -102,7 +103,8 @@ class SpaceIndex:
         with self._lock:
             end, _ = self.log_end()
             for modality, store in self.stores.items():
-                self._load(modality, store, end)
+                with _whole_or_nothing(store):
+                    self._load(modality, store, end)
             self.loaded = True
 
     def searchable_items(self) -> int:
@@ -122,14 +124,15 @@ class SpaceIndex:
         started = time.perf_counter()
         end, log_start = self.log_end()
         for modality, store in self.stores.items():
-            staged = store.refresh()
-            start = store.position() if staged is None else staged
-            if start == end and staged is None and self.loaded:
-                continue
-            if start == 0 or not log_start <= start <= end:
-                self._load(modality, store, end)
-            else:
-                self._replay(modality, store, start, end)
+            with _whole_or_nothing(store):
+                staged = store.refresh()
+                start = store.position() if staged is None else staged
+                if start == end and staged is None and self.loaded:
+                    continue
+                if start == 0 or not log_start <= start <= end:
+                    self._load(modality, store, end)
+                else:
+                    self._replay(modality, store, start, end)
         self.loaded = True
         elapsed = time.perf_counter() - started
         if elapsed > 0.5:
@@ -178,14 +181,32 @@ class SpaceIndex:
             )
 
 
+@contextmanager
+def _whole_or_nothing(store: VectorStore) -> Iterator[None]:
+    """What a failed catch-up staged must never be the base of the next."""
+    try:
+        yield
+    except BaseException:
+        store.rollback()
+        raise
+
+
 def vector_batches(
     rows: Iterator[tuple[int, bytes | memoryview[int]]],
 ) -> Iterator[tuple[Ids, Vectors]]:
-    """Stored vectors, LOAD_BATCH at a time: int64 (n,) item keys and float32 (n, d)."""
+    """Stored vectors, LOAD_BATCH at a time: int64 (n,) item keys and float32 (n, d).
+
+    One that is not finite is named in the log and passed over: it must not stop every search.
+    """
     while batch := list(islice(rows, LOAD_BATCH)):
         ids = np.array([item_id for item_id, _ in batch], dtype=np.int64)
         halves = np.frombuffer(b"".join(bytes(v) for _, v in batch), dtype="<f2")
-        yield ids, halves.reshape(len(batch), -1).astype(np.float32)
+        vectors = halves.reshape(len(batch), -1).astype(np.float32)
+        usable = np.isfinite(vectors).all(axis=1)
+        if not usable.all():
+            bad = ", ".join(map(str, ids[~usable].tolist()))
+            logger.error("Vectors with NaN or infinity passed over; embed again items %s", bad)
+        yield ids[usable], vectors[usable]
 
 
 _current: dict[int, SpaceIndex] = {}

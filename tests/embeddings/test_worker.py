@@ -150,15 +150,13 @@ def test_another_model_than_the_active_space_embeds_nothing(space: EmbeddingSpac
     assert not Embedding.objects.exists()
 
 
-def test_time_runs_out_after_handing_over(make_item: Callable[..., Item]) -> None:
+def test_drain_ends_with_the_batch_in_work_when_asked_to(make_item: Callable[..., Item]) -> None:
     for _ in range(worker.BATCH_SIZE + 1):
         make_item()
-    calls: list[str] = []
 
-    report = worker.drain(seconds=-1, hand_over=lambda: calls.append("handed over"))
+    report = worker.drain(until=lambda: True)
 
     assert report.indexed == worker.BATCH_SIZE
-    assert calls == ["handed over"]
     assert worker.drain().indexed == 1
 
 
@@ -185,3 +183,23 @@ def test_counts_add_up(make_item: Callable[..., Item]) -> None:
     assert states.counts() == states.StateCounts(items=4, indexed=1, pending=2, failed=1)
     pending = states.in_state(Item.objects.all(), ItemState.PENDING)
     assert {item.caption for item in pending} == {"one", again.caption}
+
+
+def test_a_vector_that_is_not_finite_is_refused_for_its_item_alone(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, bad = make_item(caption="fine"), make_item(caption="broken")
+    encoder = default_encoder()
+    encode = encoder.encode_texts
+
+    def break_one(texts: list[str]) -> Any:
+        rows = encode(texts).copy()
+        rows[texts.index("broken"), 0] = np.nan
+        return rows
+
+    monkeypatch.setattr(encoder, "encode_texts", break_one)
+    assert worker.drain() == worker.DrainReport(indexed=1, failed=1)
+    assert state_of(good) == (ItemState.INDEXED, "")
+    job = EmbeddingJob.objects.get()
+    assert job.item_id == bad.pk
+    assert job.error == "The model made a vector of the text that is not finite (NaN or infinity)."

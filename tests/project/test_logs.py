@@ -5,7 +5,7 @@ import logging
 import logging.config
 import sys
 
-from mmsearch_project.logs import JsonFormatter, logging_config
+from mmsearch_project.logs import logging_config
 
 
 def record(message: str, *args: object, **fields: object) -> logging.LogRecord:
@@ -15,10 +15,18 @@ def record(message: str, *args: object, **fields: object) -> logging.LogRecord:
     return made
 
 
+def json_formatter() -> logging.Formatter:
+    """The formatter as logging itself builds it."""
+    given = logging_config("json")["formatters"]
+    configurator = logging.config.DictConfigurator({"version": 1})
+    made: logging.Formatter = configurator.configure_formatter(given["json"])
+    return made
+
+
 def test_json_line_carries_message_and_extra_fields() -> None:
-    line = JsonFormatter().format(record("took %d ms", 3, item="a-1"))
+    line = json_formatter().format(record("took %d ms", 3, item="a-1"))
     assert json.loads(line) == {
-        "time": "1970-01-01T00:00:00.250+00:00",
+        "time": "1970-01-01T00:00:00.250000+00:00",
         "level": "INFO",
         "logger": "catalog",
         "message": "took 3 ms",
@@ -32,7 +40,7 @@ def test_json_line_carries_the_traceback_in_one_line() -> None:
         int("no")
     except ValueError:
         made.exc_info = sys.exc_info()
-    line = JsonFormatter().format(made)
+    line = json_formatter().format(made)
     assert "\n" not in line
     assert json.loads(line)["traceback"].startswith("Traceback")
 

@@ -148,7 +148,8 @@ def _embed_here() -> bool:
     """Embed for a moment; False where nothing could be done now."""
     if active_space() is None:
         open_space()
-    report = worker.drain(seconds=POLL_SECONDS)
+    until = time.monotonic() + POLL_SECONDS
+    report = worker.drain(until=lambda: time.monotonic() > until)
     return bool(report.indexed or report.failed)
 
 

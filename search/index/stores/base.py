@@ -103,6 +103,13 @@ class VectorStore(ABC):
         """Stage an empty store at position 0."""
 
     @abstractmethod
+    def rollback(self) -> None:
+        """Drop everything staged since the last commit; readers see what they saw.
+
+        The next :meth:`refresh` says from where the changes must be staged again.
+        """
+
+    @abstractmethod
     def position(self) -> int:
         """Change-log position of what readers see."""
 
@@ -147,7 +154,7 @@ class VectorStore(ABC):
         Returns its position: the caller stages every later change and commits, and until then
         readers see what they saw. Changes staged but not committed before are dropped (the
         caller's replay brings them again). None where there is nothing newer: go on from
-        :meth:`position`. Cheap enough to call before every catch-up.
+        :meth:`position`; 0 where all must be read anew. Cheap enough to call before every catch-up.
         """
         return None
 

@@ -20,7 +20,8 @@ class Command(BaseCommand):
         except (SpaceError, EncoderError) as exc:
             raise CommandError(str(exc)) from exc
         for each in comparisons:
-            verdict = "agree" if each.agrees else "DIFFER"
+            differ = each.missing or each.surplus or each.different
+            verdict = "DIFFER" if differ else "DAMAGED on disk" if each.damage else "agree"
             self.stdout.write(
                 f"{each.modality.value}: {each.in_database:,} vectors in the database,"
                 f" {each.in_index:,} in the index, {each.missing:,} missing,"
@@ -34,5 +35,7 @@ class Command(BaseCommand):
             f" {state.pending:,} pending, {state.failed:,} failed."
         )
         if not all(each.agrees for each in comparisons):
-            raise CommandError("Index and database differ. `manage.py rebuild_index` mends it.")
+            damaged = any(each.damage for each in comparisons)
+            what = "Files of the index are damaged" if damaged else "Index and database differ"
+            raise CommandError(f"{what}. `manage.py rebuild_index` mends it.")
         self.stdout.write(self.style.SUCCESS("Database and index agree."))

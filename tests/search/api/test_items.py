@@ -5,17 +5,21 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from rest_framework.request import Request
 from rest_framework.test import APIClient
 
 from catalog.models import Item
 from embeddings import jobs, worker
 from embeddings.models import EmbeddingJob, EmbeddingSpace
+from search.api.items import NOTHING_SENT, ItemViewSet
 from tests.conftest import picture
 from tests.encoders import POISON
 
@@ -319,3 +323,48 @@ def test_list_of_many_tags_is_one_condition(api: APIClient, make_item: MakeItem)
     make_item(item_id="few", tags=tuple(tags[1:]))
     assert ids(api.get(f"{ITEMS}?tag={','.join(tags)}")) == ["all"]
     assert ids(api.get(f"{ITEMS}?tag={','.join(tags * 4)},none")) == []
+
+
+@pytest.mark.parametrize("body", [{}, {"item_id": "red"}, {"unknown": "x"}])
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_a_change_without_a_field_is_refused(
+    api: APIClient, indexed_items: dict[str, Item], method: str, body: dict[str, str]
+) -> None:
+    before = api.get(f"{ITEMS}red/").json()
+    answer = getattr(api, method)(f"{ITEMS}red/", body)
+    assert (answer.status_code, answer.json()) == (400, {"non_field_errors": [NOTHING_SENT]})
+    assert api.get(f"{ITEMS}red/").json() == before
+
+
+def test_a_body_in_chunks_does_not_clear_the_item(
+    api: APIClient, indexed_items: dict[str, Item]
+) -> None:
+    answer = api.generic(
+        "PUT", f"{ITEMS}red/", content_type="application/json", HTTP_TRANSFER_ENCODING="chunked"
+    )
+    assert (answer.status_code, answer.json()) == (400, {"non_field_errors": [NOTHING_SENT]})
+
+
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_a_change_does_not_bring_a_deleted_item_back(
+    api: APIClient, make_item: MakeItem, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    item = make_item(item_id="gone", caption="a")
+    fields = ItemViewSet._fields
+
+    def delete_meanwhile(view: ItemViewSet, request: Request) -> dict[str, object]:
+        Item.objects.filter(pk=item.pk).delete()
+        return fields(view, request)
+
+    monkeypatch.setattr(ItemViewSet, "_fields", delete_meanwhile)
+    image = SimpleUploadedFile("red.png", picture("red"))
+    answer = getattr(api, method)(f"{ITEMS}gone/", {"image": image}, format="multipart")
+    assert (answer.status_code, answer.json()) == (404, {"detail": "There is no item 'gone'."})
+    assert not Item.objects.filter(item_id="gone").exists()
+    assert list(Path(settings.MEDIA_ROOT).rglob("gone_*")) == []
+
+
+def test_an_order_of_nothing_is_the_usual_order(
+    api: APIClient, indexed_items: dict[str, Item]
+) -> None:
+    assert ids(api.get(f"{ITEMS}?ordering=,")) == ids(api.get(ITEMS))

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from catalog.models import Item
 from embeddings import worker
@@ -15,7 +17,6 @@ from search.answer.answering import search
 from search.answer.query import SearchQuery
 from search.index import maintenance
 from search.index.space_index import SpaceIndex, current_index, reset_index, space_directory
-from search.index.stores.faiss import compaction
 from search.tasks import maintain_index
 
 
@@ -159,7 +160,9 @@ def test_maintenance_gives_the_pages_of_its_snapshots_back(
     space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = answers()
-    monkeypatch.setattr(compaction, "DELTA_ROWS", 0)
+    options = settings.MMSEARCH_STORES["faiss"]["OPTIONS"]
+    monkeypatch.setitem(options, "exact_rows", 1)
+    reset_index()
     assert maintain_index() == 2
     maps = Path("/proc/self/maps").read_text()
     assert str(space_directory(space.fingerprint)) not in maps
@@ -175,3 +178,56 @@ def test_recall_is_measured_on_every_store_that_holds_vectors(index: SpaceIndex)
         Modality.IMAGE: 1.0,
         Modality.TEXT: 1.0,
     }
+
+
+@pytest.mark.parametrize("step", ["_load", "_replay"])
+@pytest.mark.parametrize("snapshots", [False, True])
+def test_a_catch_up_that_failed_loses_nothing(
+    index: SpaceIndex,
+    make_item: Callable[..., Item],
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    snapshots: bool,
+) -> None:
+    index.catch_up()
+    make_item(item_id="later", colour="purple")
+    worker.drain()
+    if snapshots:  # written by another process: the next catch-up changes its base
+        snapshot(SpaceIndex(EmbeddingSpace.objects.get()))
+    make_item(item_id="last", colour="orange")
+    worker.drain()
+    failing = index.rebuild if step == "_load" else index.catch_up
+    for store in index.stores.values():
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "commit", _fail)
+            with pytest.raises(OperationalError):
+                failing()
+
+    index.catch_up()
+
+    assert all(each.agrees for each in maintenance.compare(index))
+
+
+def _fail(_position: int) -> None:
+    raise OperationalError("database is locked")
+
+
+@pytest.mark.parametrize("replayed", [False, True])
+def test_a_vector_that_is_not_finite_stops_no_search(
+    index: SpaceIndex,
+    indexed_items: dict[str, Item],
+    caplog: pytest.LogCaptureFixture,
+    replayed: bool,
+) -> None:
+    red = indexed_items["red"].pk
+    if replayed:
+        index.catch_up()
+    row = Embedding.objects.get(item=red, modality=Modality.IMAGE)
+    Embedding.objects.filter(pk=row.pk).update(vector=b"\x00\x7e" * (len(row.vector) // 2))
+    VectorChange.objects.create(space_id=index.space_id, vector_item=red, modality=Modality.IMAGE)
+
+    index.catch_up()
+
+    assert red not in index.stores[Modality.IMAGE].ids()
+    assert len(index.stores[Modality.IMAGE]) == 2
+    assert f"embed again items {red}" in caplog.text

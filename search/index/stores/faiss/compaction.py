@@ -53,16 +53,17 @@ class _Source:
         return vectors
 
 
-def worth_compacting(state: State, plan: Plan) -> bool:
+def worth_compacting(state: State, plan: Plan, *, exact_rows: int | None = None) -> bool:
     """Whether the delta slows searches, or the dead waste space, enough.
 
     Also where `plan` is another approximate index: the memory budget was changed, or the graph
-    outgrown.
+    outgrown. The delta may grow to half of `exact_rows` (DELTA_ROWS).
     """
     rows = len(state.segment)
+    limit = DELTA_ROWS if exact_rows is None else exact_rows // 2
     return (
-        len(state.delta_live) > max(DELTA_ROWS, DELTA_SHARE * rows)
-        or rows - state.live_rows > max(DELTA_ROWS, DEAD_SHARE * rows)
+        len(state.delta_live) > max(limit, DELTA_SHARE * rows)
+        or rows - state.live_rows > max(limit, DEAD_SHARE * rows)
         or {plan.kind, state.segment.kind} == {Kind.HNSW, Kind.IVF}
     )
 

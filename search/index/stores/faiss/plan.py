@@ -59,13 +59,18 @@ class Plan:
 
 
 def plan_index(
-    *, count: int, dimension: int, memory_mb: float | None, present: Kind = Kind.EXACT
+    *,
+    count: int,
+    dimension: int,
+    memory_mb: float | None,
+    present: Kind = Kind.EXACT,
+    exact_rows: int | None = None,
 ) -> Plan:
     """Choose the index for `count` vectors; `memory_mb` bounds index and ids.
 
-    `present` is what the index is now.
+    `present` is what the index is now; up to `exact_rows` (EXACT_ROWS) vectors it is exact.
     """
-    if count <= EXACT_ROWS:
+    if count <= (EXACT_ROWS if exact_rows is None else exact_rows):
         return Plan(Kind.EXACT, "")
     fits = memory_mb is None or count * graph_bytes(dimension) <= memory_mb * 2**20
     if fits and count <= GRAPH_ROWS * (GRAPH_SLACK if present is Kind.HNSW else 1):

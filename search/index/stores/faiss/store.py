@@ -53,16 +53,19 @@ class FaissStore(VectorStore):
         key: str,
         target_recall: float = 0.99,
         memory_mb: float | None = None,
+        exact_rows: int | None = None,
     ) -> None:
         super().__init__(dimension)
         self._directory = SnapshotDirectory(directory, key=key, dimension=dimension)
         self._key = key
         self._target_recall = target_recall
         self._memory_mb = memory_mb
+        self._exact_rows = exact_rows
         self._lock = threading.Lock()  # over the four below; held briefly, never by a search
         self._writer = Writer(Segment.empty(dimension))
         self._state = self._writer.freeze(0)
         self._clean = True  # nothing is staged
+        self._dropped = False  # the writer's rows went with a rollback
         self._stamp: tuple[int, int] | None = None  # of the manifest last looked at
         self._effort: dict[Kind, int] = dict(FIRST_EFFORT)
 
@@ -86,12 +89,14 @@ class FaissStore(VectorStore):
 
     def refresh(self) -> int | None:
         stamp = self._directory.stamp()
-        if stamp is None or stamp == self._stamp:
+        if not self._dropped and (stamp is None or stamp == self._stamp):
             return None
         segment = self._newest_segment()
         with self._lock:
             self._stamp = stamp
-            if segment is None or segment.snapshot == self._writer.segment.snapshot:
+            if segment is None:
+                return 0 if self._dropped else None
+            if segment.snapshot == self._writer.segment.snapshot and not self._dropped:
                 return None
             self._adopt_effort(segment)
             self._writer = Writer(segment)
@@ -102,6 +107,16 @@ class FaissStore(VectorStore):
         with self._lock:
             self._state = self._writer.freeze(position)
             self._clean = True
+            self._dropped = False
+
+    def rollback(self) -> None:
+        with self._lock:
+            if self._clean and not self._dropped:
+                return
+            # What was staged cannot be told from what was committed: begin at a snapshot again.
+            self._writer = Writer(Segment.empty(self.dimension))
+            self._clean = False
+            self._dropped = True
 
     # What readers see
 
@@ -165,7 +180,8 @@ class FaissStore(VectorStore):
 
     def needs_compaction(self) -> bool:
         state = self._state
-        return compaction.worth_compacting(state, self._plan(state))
+        plan = self._plan(state)
+        return compaction.worth_compacting(state, plan, exact_rows=self._exact_rows)
 
     def compact(self, *, threads: int = 1) -> bool:
         with self._directory.building() as folder:
@@ -184,6 +200,7 @@ class FaissStore(VectorStore):
             dimension=self.dimension,
             memory_mb=self._memory_mb,
             present=state.segment.kind,
+            exact_rows=self._exact_rows,
         )
 
     def _describe(

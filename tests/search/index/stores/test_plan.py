@@ -48,3 +48,12 @@ def test_a_graph_of_512_dimensions_stays_under_800_bytes_a_vector() -> None:
 def test_narrow_filters_are_scanned_and_wide_ones_searched() -> None:
     assert scan_is_cheaper(rows=5_000, count=1_000_000, effort=64)
     assert not scan_is_cheaper(rows=500_000, count=1_000_000, effort=64)
+
+
+def test_the_limit_of_exact_search_can_be_set() -> None:
+    kinds = [
+        plan_index(count=count, dimension=8, memory_mb=None, exact_rows=500).kind
+        for count in (500, 501)
+    ]
+
+    assert kinds == [Kind.EXACT, Kind.HNSW]

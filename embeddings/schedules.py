@@ -1,0 +1,38 @@
+"""What django-q2 runs every minute: declared by the apps, kept as rows of django-q2."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from django.apps import AppConfig
+from django.apps.registry import Apps
+from django.db.models.signals import post_migrate
+from django.dispatch import receiver
+
+_EACH_MINUTE: Final[dict[str, str]] = {}
+"""Function by name of the schedule."""
+
+
+def each_minute(name: str, function: str) -> None:
+    """Declare that `function` (a dotted path) runs each minute, from AppConfig.ready()."""
+    _EACH_MINUTE[name] = function
+
+
+def ensure() -> None:
+    """Write the declared schedules that are missing or changed."""
+    from django_q.models import Schedule
+
+    for name, function in _EACH_MINUTE.items():
+        Schedule.objects.update_or_create(
+            name=name,
+            defaults={"func": function, "schedule_type": Schedule.MINUTES, "minutes": 1},
+        )
+
+
+# The signal comes only for apps with models; the rows are django-q2's, whose table must exist.
+@receiver(post_migrate, dispatch_uid="embeddings.ensure_schedules")
+def ensure_after_migrate(sender: AppConfig, apps: Apps | None = None, **_: Any) -> None:
+    if sender.name == "django_q" and (
+        apps is None or "schedule" in apps.all_models["django_q"]  # migrated that far
+    ):
+        ensure()

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable
+
+import pytest
+from django.conf import settings
+from django.core.management import call_command
+from django.utils import timezone
+from django_q.models import OrmQ
+
+from catalog.models import Item
+from embeddings import tasks
+from embeddings.models import EmbeddingJob
+
+
+def test_a_nudge_beside_a_running_drain_returns_at_once(make_item: Callable[..., Item]) -> None:
+    make_item(caption="waits")
+    OrmQ.objects.all().delete()
+    with (settings.MMSEARCH_DATA_DIR / "embedding.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert tasks.embed_pending() == 0
+    assert EmbeddingJob.objects.count() == 1
+    assert OrmQ.objects.count() == 0  # whoever holds the lock looks again
+
+    assert tasks.embed_pending() == 1
+    assert OrmQ.objects.count() == 0  # nothing left: no chain
+
+
+def test_retry_failed_says_how_many(
+    make_item: Callable[..., Item], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = make_item(caption="one"), make_item(caption="two")
+    EmbeddingJob.objects.update(attempts=3, failed_at=timezone.now())
+    call_command("retry_failed", str(first.pk))
+    assert capsys.readouterr().out == "1 failed items wait for another attempt.\n"
+    call_command("retry_failed")
+    assert capsys.readouterr().out == "1 failed items wait for another attempt.\n"
