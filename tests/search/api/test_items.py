@@ -318,6 +318,15 @@ def test_similar_of_an_item_without_vectors_is_a_conflict(
     assert answer.json() == {"detail": "This item has no vector yet: it is pending or failed."}
 
 
+def test_list_of_many_tags_is_one_condition(api: APIClient, make_item: MakeItem) -> None:
+    """More of them than SQLite joins tables, and none is passed over."""
+    tags = [f"t{number}" for number in range(70)]
+    make_item(item_id="all", tags=tuple(tags))
+    make_item(item_id="few", tags=tuple(tags[1:]))
+    assert ids(api.get(f"{ITEMS}?tag={','.join(tags)}")) == ["all"]
+    assert ids(api.get(f"{ITEMS}?tag={','.join(tags * 4)},none")) == []
+
+
 @pytest.mark.parametrize("body", [{}, {"item_id": "red"}, {"unknown": "x"}])
 @pytest.mark.parametrize("method", ["put", "patch"])
 def test_a_change_without_a_field_is_refused(
