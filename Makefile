@@ -1,13 +1,16 @@
 # make run   web server and worker on http://127.0.0.1:8000/ (HOST, PORT and MMSEARCH_* apply)
 # make test  everything that must hold before a change is merged
 # make benchmark  measure against the naive design; writes docs/PERFORMANCE_REPORT.md
+# make soak  an hour of use (MINUTES=60): nothing may grow or be lost; writes docs/SOAK_REPORT.md
+# make crash  100 times kill -9 under load (KILLS=100): nothing may be lost
+# make fuzz  2,000 mutated pictures, 10,000 made-up requests: no crash, no answer of 5xx
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test format benchmark
+.PHONY: help install run test format benchmark soak crash fuzz
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -29,11 +32,21 @@ format: .venv/installed-dev
 	"$(BIN)"/ruff check --fix .
 	"$(BIN)"/ruff format .
 
-# More options: manage.py benchmark --help
-benchmark: .venv/installed
+# More options: python -m benchmarks run --help
+benchmark: .venv/installed-dev
 	@"$(BIN)"/python -m pip install --quiet --disable-pip-version-check \
 	    --requirement benchmarks/requirements-baseline.txt --constraint constraints.txt
-	@"$(BIN)"/python manage.py benchmark
+	@"$(BIN)"/python -m benchmarks run
+
+soak: .venv/installed
+	@"$(BIN)"/python -m benchmarks soak --minutes $(or $(MINUTES),60)
+
+crash: .venv/installed
+	@"$(BIN)"/python -m benchmarks crash --kills $(or $(KILLS),100)
+
+fuzz: .venv/installed-dev
+	"$(BIN)"/python -m tests.fuzz_pictures --count 2000
+	"$(BIN)"/python -m tests.fuzz_api --cases 10000
 
 install: .venv/installed
 
