@@ -3,13 +3,16 @@
 # make format  let ruff mend what it can
 # make install  what `make run` needs, without starting; install-all: for any model
 # make benchmark  measure against the naive design; writes docs/PERFORMANCE_REPORT.md
+# make soak  an hour of use (MINUTES=60): nothing may grow or be lost; writes docs/SOAK_REPORT.md
+# make crash  100 times kill -9 under load (KILLS=100): nothing may be lost
+# make fuzz  2,000 mutated pictures, 10,000 made-up requests: no crash, no answer of 5xx
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 INSTALL := $(PYTHON) mmsearch_project/installation.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all install-dev run test format benchmark
+.PHONY: help install install-all install-dev run test format benchmark soak crash fuzz
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -33,11 +36,21 @@ format: install-dev
 	"$(BIN)"/ruff check --fix .
 	"$(BIN)"/ruff format .
 
-# More options: manage.py benchmark --help
-benchmark: install-all
+# More options: python -m benchmarks run --help
+benchmark: install-dev
 	@"$(BIN)"/python -m pip install --quiet --disable-pip-version-check \
 	    --requirement benchmarks/requirements-baseline.txt --constraint constraints.txt
-	@"$(BIN)"/python manage.py benchmark
+	@"$(BIN)"/python -m benchmarks run
+
+soak: install
+	@"$(BIN)"/python -m benchmarks soak --minutes $(or $(MINUTES),60)
+
+crash: install
+	@"$(BIN)"/python -m benchmarks crash --kills $(or $(KILLS),100)
+
+fuzz: install-dev
+	"$(BIN)"/python -m tests.fuzz_pictures --count 2000
+	"$(BIN)"/python -m tests.fuzz_api --cases 10000
 
 # The starter needs a part of the requirements, any other model all; nothing is installed twice.
 install:
