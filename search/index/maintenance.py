@@ -18,13 +18,14 @@ from django.db import transaction
 from catalog.resources import log_resources
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from embeddings.query_vectors import recent_query_vectors
 from search.index.space_index import LOAD_BATCH, SpaceIndex, space_directory, vector_batches
 from search.index.stores.base import StoreError, Vectors, VectorStore
 
 logger = logging.getLogger(__name__)
 
 RECALL_SAMPLE: Final = 64
-"""Stored vectors that serve as queries when recall is measured."""
+"""Stored vectors, and texts asked, that serve as queries when recall is measured."""
 PRUNE_BATCH: Final = 10_000
 """Rows a statement: short writes let others in between."""
 LOG_LINES: Final = 100_000
@@ -151,11 +152,19 @@ def compare(index: SpaceIndex) -> list[Comparison]:
 
 
 def measure_recall(index: SpaceIndex) -> None:
-    """Measure recall@10 of the live index on sampled vectors, and tune it where it is low."""
+    """Measure recall@10 of the live index, and tune it where it is low.
+
+    The queries are stored vectors (who looks for the like of an item) and, where enough were asked
+    of this process, the texts asked last: to them a picture's neighbours are of another modality.
+    """
+    asked = recent_query_vectors()[-RECALL_SAMPLE:]
     for modality, store in index.stores.items():
         if not len(store):
             continue
-        tuning = store.tune(_sample(store))
+        groups = [_sample(store)]
+        if len(asked) == RECALL_SAMPLE:
+            groups.append(asked)
+        tuning = store.tune(*groups)
         index.tunings[modality] = tuning
         if tuning.effort != tuning.previous_effort:
             logger.warning(
