@@ -19,7 +19,8 @@ from catalog.resources import log_resources
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.query_vectors import recent_query_vectors
-from search.index.space_index import LOAD_BATCH, SpaceIndex, space_directory, vector_batches
+from search.index.space_index import SpaceIndex, space_directory
+from search.index.stored_vectors import LOAD_BATCH, vector_batches
 from search.index.stores.base import StoreError, Vectors, VectorStore
 
 logger = logging.getLogger(__name__)
@@ -52,10 +53,16 @@ class Comparison:
     """In both, with another vector."""
     damage: tuple[str, ...]
     """What is wrong with the snapshot files."""
+    unusable: tuple[int, ...]
+    """Keys of items whose vector in the database is not finite: no index can hold it."""
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.missing or self.surplus or self.different)
 
     @property
     def agrees(self) -> bool:
-        return not (self.missing or self.surplus or self.different or self.damage)
+        return not (self.differs or self.damage)
 
 
 @contextmanager
@@ -192,10 +199,16 @@ def _compare(index: SpaceIndex, modality: Modality, store: VectorStore) -> Compa
     indexed = store.ids()
     rows = Embedding.objects.filter(space=index.space_id, modality=modality).order_by("item")
     in_database = missing = different = 0
-    for ids, vectors in vector_batches(rows.values_list("item_id", "vector").iterator(LOAD_BATCH)):
-        in_database += ids.size
+    unusable: list[int] = []
+    for ids, vectors, bad in vector_batches(
+        rows.values_list("item_id", "vector").iterator(LOAD_BATCH)
+    ):
+        in_database += ids.size + bad.size
+        unusable += bad.tolist()
+        stale = int(np.isin(bad, indexed, assume_unique=True).sum())
         known = np.isin(ids, indexed, assume_unique=True)
-        missing += int((~known).sum())
+        missing += int((~known).sum()) + bad.size - stale
+        different += stale
         if known.any():
             try:
                 stored = store.fetch(ids[known])
@@ -211,4 +224,5 @@ def _compare(index: SpaceIndex, modality: Modality, store: VectorStore) -> Compa
         surplus=indexed.size - (in_database - missing),
         different=different,
         damage=tuple(store.verify()),
+        unusable=tuple(unusable),
     )
