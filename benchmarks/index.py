@@ -172,7 +172,7 @@ class Trial:
             raise RuntimeError(f"The snapshot in {directory} was refused: see the log.")
         opened.commit(position)
         opening = time.perf_counter() - started
-        opened.tune(self._corpus.draw(200, seed=2**31 + 1), K)
+        opened.tune(self._corpus.draw(200, seed=2**31 + 1), k=K)
         durations = _durations(lambda query: opened.search(query, K), self._queries, SEARCHES)
         answers = [opened.search(query[None], K)[0] for query in self._queries]
         stats = opened.stats()
