@@ -113,7 +113,7 @@ def test_an_item_whose_worker_dies_each_time_fails_with_that_reason(space: Embed
 def test_deaths_beside_others_fail_no_healthy_item(space: EmbeddingSpace) -> None:
     items = make_items(4)
     killer = items[0].pk
-    embedded = set()
+    embedded: set[int] = set()
     while (claim := jobs.claim(space, 5)) is not None:
         if killer in claim.item_ids:
             die(claim)
