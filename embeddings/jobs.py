@@ -118,9 +118,10 @@ def claim(space: EmbeddingSpace, limit: int, *, beside: bool = False) -> Claim |
             return None
         chosen = waiting[:1] if alone else [job for job in waiting if not job[1]]
         token = f"{process_name()}:{uuid.uuid4().hex[:12]}"
-        claimable(space).filter(pk__in=[pk for pk, _ in chosen]).order_by().update(
-            claimed_by=token, claimed_until=timezone.now() + LEASE
-        )
+        # By key and no more: with space and time, SQLite would look the keys up in the whole queue.
+        EmbeddingJob.objects.filter(
+            pk__in=[pk for pk, _ in chosen], claimed_until__isnull=True
+        ).update(claimed_by=token, claimed_until=timezone.now() + LEASE)
         owned = in_work(token).order_by("pk")
         return Claim(token, tuple(owned.values_list("item_id", flat=True)), alone)
 

@@ -14,6 +14,7 @@ from embeddings.models import EmbeddingSpace
 from embeddings.spaces import items_lacking_vectors
 from embeddings.states import ItemState, in_state
 
+KINDS = ("SELECT", "UPDATE", "DELETE")
 TABLES = ("catalog_item", "embeddings_embedding", "embeddings_embeddingjob")
 
 
@@ -73,15 +74,16 @@ def test_enqueueing_and_draining_read_no_table_through() -> None:
         if "SCAN" in line and any(t in line for t in TABLES) and "job_in_work" not in line
     ]
     assert through == []
+    assert not [plan for plan in _plans(captured, "UPDATE") if "job_claimable" in plan]
 
 
-def _plans(captured: CaptureQueriesContext) -> list[str]:
-    """Plans of the captured statements on our tables."""
+def _plans(captured: CaptureQueriesContext, *kinds: str) -> list[str]:
+    """Plans of the captured statements on our tables, of all kinds or of these."""
     plans = []
     with connection.cursor() as cursor:
         for query in captured.captured_queries:
             sql = query["sql"]
-            if sql.startswith(("SELECT", "UPDATE", "DELETE")) and any(t in sql for t in TABLES):
+            if sql.startswith(kinds or KINDS) and any(table in sql for table in TABLES):
                 cursor.execute("EXPLAIN QUERY PLAN " + sql.replace("%", "%%"))
                 plans.append("\n".join(row[3] for row in cursor.fetchall()))
     return plans
