@@ -109,6 +109,7 @@ def claim(space: EmbeddingSpace, limit: int, *, beside: bool = False) -> Claim |
     A job with an error is suspected of causing it. It is claimed alone, and not `beside` others in
     work, so that an item which kills the process takes no others with it.
     """
+    token = f"{process_name()}:{uuid.uuid4().hex[:12]}"
     with transaction.atomic():
         waiting = list(claimable(space).values_list("pk", "error")[:limit])
         if not waiting:
@@ -117,7 +118,6 @@ def claim(space: EmbeddingSpace, limit: int, *, beside: bool = False) -> Claim |
         if alone and beside:
             return None
         chosen = waiting[:1] if alone else [job for job in waiting if not job[1]]
-        token = f"{process_name()}:{uuid.uuid4().hex[:12]}"
         # By key and no more: with space and time, SQLite would look the keys up in the whole queue.
         EmbeddingJob.objects.filter(
             pk__in=[pk for pk, _ in chosen], claimed_until__isnull=True
