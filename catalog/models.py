@@ -119,6 +119,7 @@ class Item(models.Model):
                 violation_error_message="An item needs a caption or an image.",
             ),
         ]
+        indexes: ClassVar = [models.Index(fields=["updated_at"], name="item_updated_at")]
 
     def __str__(self) -> str:
         return self.title or self.caption[:60] or self.item_id
