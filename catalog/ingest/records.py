@@ -91,6 +91,8 @@ class Outcome:
     """What was odd about a record that was taken in, for people."""
     too_large: bool = False
     """The picture has more bytes than allowed: HTTP 413 rather than 400."""
+    busy: bool = False
+    """There was no memory to decode the picture just then: HTTP 503, try again."""
 
 
 def rejected(reason: str, *, line: int | None, item_id: str = "", field: str = "") -> Outcome:

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from catalog.ingest import ItemRecord, Outcome, OutcomeKind, UploadedImage, ingest_one
-from search.api.errors import PayloadTooLarge, refuse
+from search.api.errors import Busy, PayloadTooLarge, refuse
 
 
 def uploaded_image(picture: Any) -> UploadedImage | None:
@@ -30,13 +30,15 @@ def item_record(fields: Mapping[str, Any], *, item_id: str | None = None) -> Ite
 
 
 def store(record: ItemRecord, *, field_names: Mapping[str, str] | None = None) -> Outcome:
-    """Take one record in. Raises the 400 or 413 that says what is wrong with it.
+    """Take one record in. Raises the 400, 413 or 503 that says what is wrong with it.
 
     `field_names` are the names of the input's fields where they differ from the record's.
     """
     outcome = ingest_one(record)
     if outcome.kind is not OutcomeKind.REJECTED:
         return outcome
+    if outcome.busy:
+        raise Busy(outcome.reason)
     if outcome.too_large:
         raise PayloadTooLarge(outcome.reason)
     raise refuse((field_names or {}).get(outcome.field, outcome.field), outcome.reason)
