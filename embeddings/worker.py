@@ -50,7 +50,8 @@ class _Batch:
 
     claim: jobs.Claim
     items: dict[int, Item]
-    pictures: dict[int, Future[Image]]
+    pictures: dict[int, Future[Image | str]]
+    """Pictures, or why they cannot be read."""
 
 
 def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
@@ -98,8 +99,19 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
 def _read(claim: jobs.Claim, pool: ThreadPoolExecutor) -> _Batch:
     """Look the claim's items up and start reading their pictures."""
     items = Item.objects.in_bulk(claim.item_ids)
-    pictures = {pk: pool.submit(open_preview, item) for pk, item in items.items() if item.image}
+    pictures = {pk: pool.submit(_read, item) for pk, item in items.items() if item.image}
     return _Batch(claim, items, pictures)
+
+
+def _read(item: Item) -> Image | str:
+    """The picture, or why it cannot be read: an exception would hold the file in its traceback."""
+    try:
+        return open_preview(item)
+    except (ImageRefused, OSError) as exc:
+        return str(exc)
+    except Exception as exc:
+        logger.exception("Reading the picture of item %d failed", item.pk)
+        return f"{type(exc).__name__}: {exc}"
 
 
 def _embed(space: EmbeddingSpace, encoder: Encoder, batch: _Batch) -> DrainReport:
@@ -108,13 +120,11 @@ def _embed(space: EmbeddingSpace, encoder: Encoder, batch: _Batch) -> DrainRepor
     errors: dict[int, str] = {}
     images: dict[int, Image] = {}
     for pk, future in batch.pictures.items():
-        try:
-            images[pk] = future.result()
-        except (ImageRefused, OSError) as exc:
-            errors[pk] = f"The picture cannot be read: {exc}"
-        except Exception as exc:
-            logger.exception("Reading the picture of item %d failed", pk)
-            errors[pk] = f"The picture cannot be read: {type(exc).__name__}: {exc}"
+        picture = future.result()
+        if isinstance(picture, str):
+            errors[pk] = f"The picture cannot be read: {picture}"
+        else:
+            images[pk] = picture
     captions = {
         pk: item.caption for pk, item in batch.items.items() if item.caption and pk not in errors
     }
