@@ -64,6 +64,10 @@ def schedule_sweep(sender: AppConfig, **_: Any) -> None:
                 "minutes": 1,
             },
         )
+        Schedule.objects.update_or_create(
+            name="sweep files",
+            defaults={"func": "embeddings.tasks.sweep_files", "schedule_type": Schedule.DAILY},
+        )
 
 
 @receiver(post_spawn, dispatch_uid="embeddings.start_worker")
