@@ -11,7 +11,10 @@ from typing import Final
 from django.conf import settings
 from django.utils import timezone
 
+from catalog.sweeping import GRACE, sweep_pictures
 from embeddings import jobs, liveness, worker
+from embeddings.encoders.finding.outdated import sweep_prepared
+from embeddings.models import EmbeddingSpace
 from embeddings.spaces import active_space
 
 logger = logging.getLogger(__name__)
@@ -65,3 +68,11 @@ def sweep() -> int:
     if not enqueued and jobs.claimable(space).exists():
         jobs.nudge()
     return enqueued
+
+
+def sweep_files(grace: float = GRACE) -> int:
+    """Delete files that nothing names any more; returns how many files and folders."""
+    spaces = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
+    in_use = set(spaces.values_list("model", "revision"))
+    prepared = sweep_prepared(settings.MMSEARCH_MODEL_DIR, in_use=in_use, grace=grace)
+    return prepared + sweep_pictures(grace=grace)
