@@ -177,8 +177,10 @@ MMSEARCH_STORES: dict[str, dict[str, Any]] = {
 MMSEARCH_DEMO = env.flag("MMSEARCH_DEMO", default=True)
 
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────
-MMSEARCH_MAX_UPLOAD_BYTES = 25 * 2**20
-MMSEARCH_MAX_IMAGE_PIXELS = 100_000_000
+MMSEARCH_MAX_UPLOAD_BYTES = env.whole_number("MMSEARCH_MAX_UPLOAD_MB", 25, low=1, high=1024) * 2**20
+MMSEARCH_MAX_IMAGE_PIXELS = 1_000_000 * env.whole_number(
+    "MMSEARCH_MAX_IMAGE_MEGAPIXELS", 100, low=1, high=1000
+)
 MMSEARCH_MAX_CAPTION_LENGTH = 20_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20
 FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20

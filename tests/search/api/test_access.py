@@ -26,6 +26,7 @@ PROTECTED = [
     ("get", "/api/v1/items/"),
     ("post", "/api/v1/items/"),
     ("post", "/api/v1/items/bulk/"),
+    ("post", "/api/v1/items/bulk-delete/"),
     ("get", "/api/v1/items/a/"),
     ("put", "/api/v1/items/a/"),
     ("patch", "/api/v1/items/a/"),

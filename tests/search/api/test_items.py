@@ -208,7 +208,9 @@ def test_an_unknown_item_is_404_as_json(api: APIClient, space: EmbeddingSpace, m
     assert answer.json() == {"detail": "No Item matches the given query."}
 
 
-@pytest.mark.parametrize("item_id", ["bulk", "a.b", "a b", "...x", "ä", "🍎", "similar"])
+@pytest.mark.parametrize(
+    "item_id", ["bulk", "bulk-delete", "a.b", "a b", "...x", "ä", "🍎", "similar"]
+)
 def test_any_allowed_id_has_an_address(api: APIClient, make_item: MakeItem, item_id: str) -> None:
     make_item(item_id=item_id)
     address = f"{ITEMS}{quote(item_id)}/"
