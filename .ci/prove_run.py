@@ -110,7 +110,10 @@ def check_search(server: Server) -> None:
 def check_installed(venv: Path, log: Path) -> None:
     """What only preparing a model needs is not there."""
     files = [path for path in venv.rglob("*") if path.is_file() and not path.is_symlink()]
-    large = [float(size) for size in re.findall(r"^  \S+ \(([\d.]+) MB\)$", log.read_text(), re.MULTILINE)]
+    large = [
+        float(size)
+        for size in re.findall(r"^  \S+ \(([\d.]+) MB\)$", log.read_text(), re.MULTILINE)
+    ]
     print(
         f"downloaded {sum(large):.0f} MB in {len(large)} packages of a megabyte or more;"
         f" .venv holds {sum(path.stat().st_size for path in files) / 1e6:.0f} MB"
