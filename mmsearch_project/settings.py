@@ -101,7 +101,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "search.pages.context.model_notice",
+                "search.pages.context.installation",
             ],
         },
     },
@@ -226,6 +226,7 @@ WHITENOISE_USE_FINDERS = True  # straight from the checkout: no collectstatic
 LANGUAGE_CODE = "en-us"
 USE_TZ = True
 TIME_ZONE = "UTC"
-LOGIN_URL = "admin:login"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "search"
 MMSEARCH_LOG_FORMAT = env.choice("MMSEARCH_LOG_FORMAT", ("text", "json"), "text")
 LOGGING = logging_config(MMSEARCH_LOG_FORMAT)
