@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 from catalog.ingest import OutcomeKind, ingest_one
 from catalog.models import Item
 from embeddings import jobs
+from embeddings.admin_deletion import ItemDeletion
 from embeddings.admin_forms import ItemForm
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
 from embeddings.opening import retire_space
@@ -22,10 +23,9 @@ from embeddings.spaces import SpaceError
 from embeddings.states import ItemState, in_state, with_state
 
 if TYPE_CHECKING:
-    _ItemAdmin = admin.ModelAdmin[Item]
     _RowAdmin = admin.ModelAdmin[Any]
 else:  # Django's classes are generic to the type checker alone
-    _ItemAdmin = _RowAdmin = admin.ModelAdmin
+    _RowAdmin = admin.ModelAdmin
 
 NOTHING: Final = "–"
 
@@ -53,7 +53,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(Item)
-class ItemAdmin(_ItemAdmin):
+class ItemAdmin(ItemDeletion):
     form = ItemForm
     list_display = ("thumbnail", "name", "item_id", "category", "tag_names", "state", "added")
     list_display_links = ("thumbnail", "name")
@@ -64,7 +64,7 @@ class ItemAdmin(_ItemAdmin):
     show_full_result_count = False
     ordering = ("-pk",)
     autocomplete_fields = ("tags",)
-    actions = ("re_embed", "retry_failed")
+    actions = ("re_embed", "retry_failed", "delete_selected")
     editable = ("item_id", "title", "caption", "category", "tags", "image")
     facts = (
         "picture",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import secrets
@@ -125,3 +126,17 @@ def secret_key(name: str, file: Path) -> str:
         finally:
             draft.unlink()
     return file.read_text().strip()
+
+
+def keep_private(database: Path) -> None:
+    """Let its owner alone read a SQLite file, made if absent; SQLite makes the files beside it so.
+
+    Files of someone else, and file systems without modes, stay as they are.
+    """
+    with contextlib.suppress(OSError):  # opening the database tells what is wrong
+        os.close(os.open(database, os.O_RDWR | os.O_CREAT, 0o600))
+    for suffix in ("", "-wal", "-shm"):
+        file = database.with_name(database.name + suffix)
+        with contextlib.suppress(OSError):
+            if file.stat().st_mode & 0o077:
+                file.chmod(0o600)

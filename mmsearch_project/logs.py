@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import Any, Final
+
+_ESCAPES: Final = {
+    code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)
+}
+"""Of control characters and whatever else ends a line."""
+
+
+class OneLine(logging.Formatter):
+    """Writes a record's message as one line: no request can put in a line of its own."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        return super().formatMessage(record).translate(_ESCAPES)
 
 
 def is_news(record: logging.LogRecord) -> bool:
@@ -20,7 +32,10 @@ def logging_config(log_format: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "text": {"format": "%(asctime)s - %(levelname)s - %(message)s"},
+            "text": {
+                "()": "mmsearch_project.logs.OneLine",
+                "fmt": "%(asctime)s - %(levelname)s - %(message)s",
+            },
             "json": {
                 "()": "pythonjsonlogger.json.JsonFormatter",
                 "fmt": ["levelname", "name", "message"],

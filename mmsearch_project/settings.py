@@ -42,14 +42,19 @@ MMSEARCH_API_AUTH = exposure.api_auth(
 )
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = MMSEARCH_HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if MMSEARCH_HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = MMSEARCH_HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # probes come past the proxy
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if MMSEARCH_HTTPS else None
 X_FRAME_OPTIONS = "DENY"
-# TLS ends at the proxy in front; MMSEARCH_HTTPS=1 turns all of these on.
-SILENCED_SYSTEM_CHECKS = (
-    [] if MMSEARCH_HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
-)
+SILENCED_SYSTEM_CHECKS = [
+    # What other hosts of the domain speak is not ours to promise.
+    *("security.W005", "security.W021"),
+    # TLS ends at the proxy in front; MMSEARCH_HTTPS=1 turns all of these on.
+    *(
+        ()
+        if MMSEARCH_HTTPS
+        else ("security.W004", "security.W008", "security.W012", "security.W016")
+    ),
+]
 
 # ── what is installed ───────────────────────────────────────────────────────────────────────────
 INSTALLED_APPS = [
@@ -62,13 +67,13 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_q",
     "rest_framework",
-    "rest_framework.authtoken",
     "django_filters",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "catalog.apps.CatalogConfig",
     "embeddings.apps.EmbeddingsConfig",
     "search.apps.SearchConfig",
+    "rest_framework.authtoken",  # after search, whose command makes the keys
 ]
 MIDDLEWARE = [
     "mmsearch_project.middleware.RequestLog",
@@ -96,7 +101,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "search.pages.context.model_notice",
+                "search.pages.context.installation",
             ],
         },
     },
@@ -114,6 +119,7 @@ DATABASES: dict[str, Any] = {
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    env.keep_private(Path(DATABASES["default"]["NAME"]))
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 30,  # seconds to wait for another writer
         "transaction_mode": "IMMEDIATE",
@@ -220,6 +226,7 @@ WHITENOISE_USE_FINDERS = True  # straight from the checkout: no collectstatic
 LANGUAGE_CODE = "en-us"
 USE_TZ = True
 TIME_ZONE = "UTC"
-LOGIN_URL = "admin:login"
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "search"
 MMSEARCH_LOG_FORMAT = env.choice("MMSEARCH_LOG_FORMAT", ("text", "json"), "text")
 LOGGING = logging_config(MMSEARCH_LOG_FORMAT)

@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Final
@@ -46,8 +47,18 @@ class StartError(Exception):
 class Supervisor:
     """Starts the children, keeps them running, stops them."""
 
-    def __init__(self, *, host: str, port: int, data_dir: Path, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        data_dir: Path,
+        listener: socket.socket,
+        names: Sequence[str] = (),
+    ) -> None:
+        """`names` are what other machines may call the server; without any, none are told."""
         self.host = host
+        self.names = names
         self.port = port
         self.url = address.url(host, port)
         self.data_dir = data_dir
@@ -108,6 +119,11 @@ class Supervisor:
             say("The demo catalogue is being loaded; the page works meanwhile.")
             self.demo.start()
         say(f"Starting on {self.url} (Ctrl-C stops)")
+        if self.names:
+            say(
+                f"It answers to: {', '.join(self.names)}."
+                " Other names are refused; add one: MMSEARCH_ALLOWED_HOSTS=its.name make run"
+            )
         while self.asked_at is None:
             for child in (self.web, self.worker):
                 if not child.runs() and not self._revive(child):
@@ -238,6 +254,7 @@ def main(arguments: list[str]) -> int:
                 port=settings.PORT,
                 data_dir=settings.MMSEARCH_DATA_DIR,
                 listener=listener,
+                names=settings.ALLOWED_HOSTS if settings.MMSEARCH_EXPOSED_BY else (),
             ).run()
     except (ImproperlyConfigured, AddressError, StartError) as exc:
         complain(str(exc))

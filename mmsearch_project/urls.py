@@ -13,4 +13,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *api_urls,
     *page_urls,
 ]
+handler400 = "search.api.errors.bad_request"
 handler500 = "search.api.errors.server_error"

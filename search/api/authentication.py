@@ -13,6 +13,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
 from rest_framework.request import Request
 
+from search.api.tokens import digest
 from search.visitors import is_open
 
 
@@ -21,6 +22,10 @@ class Token(authentication.TokenAuthentication):
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         return None if is_open(request._request) else super().authenticate(request)  # noqa: SLF001
+
+    def authenticate_credentials(self, key: str) -> tuple[Any, Any]:
+        found: tuple[Any, Any] = super().authenticate_credentials(digest(key))
+        return found
 
 
 class Session(authentication.SessionAuthentication):

@@ -6,7 +6,7 @@ import contextlib
 import logging
 from typing import Any, Final
 
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -15,7 +15,8 @@ from django.http import (
     JsonResponse,
     UnreadablePostError,
 )
-from django.urls import resolve
+from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework.exceptions import APIException, ParseError, ValidationError
@@ -134,9 +135,33 @@ def not_found(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse({"detail": f"Nothing is served at {request.path}."}, status=404)
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400 from before any view: a page or JSON; of a name that is not allowed with the mend."""
+    if not isinstance(exception, DisallowedHost):
+        if is_api(request):
+            return JsonResponse({"detail": "The request cannot be read."}, status=400)
+        return defaults.bad_request(request, exception)
+    host = request.META.get("HTTP_HOST", "")
+    name, _, port = host.rpartition(":")
+    name = name if port.isdigit() else host
+    if is_api(request):
+        detail = f"This server does not answer to {host!r}. Add MMSEARCH_ALLOWED_HOSTS={name}"
+        return JsonResponse({"detail": detail}, status=400)
+    page = render_to_string("search/host_refused.html", {"host": host, "name": name})
+    return HttpResponse(page, status=400)
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether the address is one of the API's, answered or not."""
+    try:
+        match = request.resolver_match or resolve(request.path_info)
+    except Resolver404:
+        return False
+    return match.func == not_found or issubclass(getattr(match.func, "cls", object), APIView)
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     """500: JSON where the API failed, the plain page elsewhere."""
-    match = request.resolver_match
-    if match is not None and issubclass(getattr(match.func, "cls", object), APIView):
+    if is_api(request):
         return JsonResponse({"detail": "The server failed; its log says why."}, status=500)
     return defaults.server_error(request)

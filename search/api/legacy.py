@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -104,9 +106,10 @@ class Stats(APIView):
     """What the system holds and uses."""
 
     @schema.STATS
-    def get(self, request: Request) -> Response:  # noqa: ARG002
+    def get(self, request: Request) -> Response:
         """Counts, index, memory and processor."""
         stats = system_stats()
+        shown = str if request.user and request.user.is_staff else _below_data_dir
         return Response(
             {
                 "message": "System Stats",
@@ -114,8 +117,8 @@ class Stats(APIView):
                 "memory_rss_mb": stats.memory_rss_mb,
                 "memory_vms_mb": stats.memory_vms_mb,
                 "cpu_percent": stats.cpu_percent,
-                "faiss_index_path": stats.index_path,
-                "metadata_db_path": stats.database,
+                "faiss_index_path": shown(stats.index_path),
+                "metadata_db_path": shown(stats.database),
                 "items": stats.states.items,
                 "indexed": stats.states.indexed,
                 "pending": stats.states.pending,
@@ -124,6 +127,14 @@ class Stats(APIView):
                 "indexes": [_index_stats(index) for index in stats.indexes],
             }
         )
+
+
+def _below_data_dir(path: str) -> str:
+    """A path as it may be told to anyone: nothing of the machine's folders."""
+    try:
+        return str(Path(path).relative_to(settings.MMSEARCH_DATA_DIR))
+    except ValueError:
+        return Path(path).name
 
 
 def _index_stats(index: IndexStats) -> dict[str, Any]:

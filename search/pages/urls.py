@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, path
 
 from search.pages import views
@@ -10,5 +11,7 @@ page_urls: list[URLPattern] = [
     path("", views.search_page, name="search"),
     path("items/<str:item_id>/", views.item_page, name="item"),
     path("upload/", views.upload_page, name="upload"),
+    path("login/", LoginView.as_view(template_name="search/login.html"), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
     path("media/<path:path>", views.media, name="media"),
 ]

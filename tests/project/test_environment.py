@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import stat
 from pathlib import Path
 
@@ -138,3 +140,19 @@ def test_first_line_is_empty_without_a_file(tmp_path: Path) -> None:
     assert env.first_line(tmp_path / "model") == ""
     (tmp_path / "model").write_text("starter\nmore\n")
     assert env.first_line(tmp_path / "model") == "starter"
+
+
+def test_a_database_is_its_owners_alone(tmp_path: Path) -> None:
+    database = tmp_path / "mmsearch.sqlite3"
+    env.keep_private(database)
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE t (x)")
+        names = ["mmsearch.sqlite3", "mmsearch.sqlite3-shm", "mmsearch.sqlite3-wal"]
+        assert sorted(file.name for file in tmp_path.iterdir()) == names
+        assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+        for file in tmp_path.iterdir():
+            file.chmod(0o644)
+        env.keep_private(database)
+        assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
+        assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)

@@ -292,6 +292,24 @@ def test_a_killed_process_of_the_pool_means_a_fresh_cluster(enduring: Running) -
     assert enduring.child("mmsearch_project.worker") == worker
 
 
+def test_names_that_others_may_use_are_told(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "RESTART_PAUSES", ())
+    with bind("127.0.0.1", free_port()) as listener:
+        names = ("pictures.lan", "localhost")
+        under_test = Supervisor(
+            host="0.0.0.0", port=1, data_dir=tmp_path, listener=listener, names=names
+        )
+        under_test.preparation.command = under_test.web.command = ["true"]
+        under_test.worker.command = ["sleep", "600"]
+        under_test.run()
+    assert (
+        "It answers to: pictures.lan, localhost."
+        " Other names are refused; add one: MMSEARCH_ALLOWED_HOSTS=its.name make run\n"
+    ) in capfd.readouterr().out
+
+
 def test_a_child_that_keeps_dying_ends_everything_with_an_error(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

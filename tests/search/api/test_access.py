@@ -10,10 +10,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
-from rest_framework.authtoken.models import Token
 
 from catalog.models import Item
 from embeddings.models import EmbeddingSpace
+from search.api.tokens import issue_key
 
 JSON = "application/json"
 ITEM = {"item_id": "a", "caption": "x"}
@@ -60,7 +60,7 @@ def test_required_mode_asks_strangers_for_a_login(
 def test_required_mode_takes_a_token(
     client: Client, space: EmbeddingSpace, required: None, user: User
 ) -> None:
-    headers = {"Authorization": f"Token {Token.objects.create(user=user).key}"}
+    headers = {"Authorization": f"Token {issue_key(user)}"}
     answer = client.post("/api/v1/items/", ITEM, JSON, headers=headers)
     assert answer.status_code == 201
     assert client.get("/stats/", headers=headers).status_code == 200

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
@@ -312,6 +316,21 @@ def test_stats_count_items_and_vectors(client: Client, indexed_items: dict[str, 
         ("image", 3),
         ("text", 1),
     ]
+
+
+@pytest.mark.parametrize("staff", [True, False])
+def test_stats_show_whole_paths_to_staff_alone(
+    client: Client, indexed_items: dict[str, Item], django_user_model: type[User], *, staff: bool
+) -> None:
+    client.force_login(django_user_model.objects.create_user("ann", is_staff=staff))
+    with override_settings(MMSEARCH_API_AUTH="required"):
+        body = client.get("/stats/").json()
+    paths = [body["faiss_index_path"], body["metadata_db_path"]]
+    database = str(settings.DATABASES["default"]["NAME"])
+    if staff:
+        assert paths == [str(settings.MMSEARCH_INDEX_DIR), database]
+    else:
+        assert paths == ["index", Path(database).name]
 
 
 def test_search_text_asks_as_many_queries_for_one_result_as_for_three(

@@ -322,7 +322,7 @@ def test_pages_ask_for_a_login_where_required(
 ) -> None:
     response = client.get(path)
     assert response.status_code == 302
-    assert response["Location"].startswith("/admin/login/?next=")
+    assert response["Location"].startswith("/login/?next=")
     assert admin_client.get(path).status_code == (404 if "media" in path else 200)
 
 
