@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import dataclasses
 import sqlite3
 import threading
@@ -304,11 +305,12 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--port", type=int, default=8100)
-    parser.add_argument("--captions", type=Path, help="items to start with, one a line")
+    parser.add_argument("--captions", type=Path, help="CSV of items to start with")
     options = parser.parse_args()
     system = System(options.model, options.data)
     if options.captions and not system.vectors.index.ntotal:
-        system.preload(options.captions.read_text(encoding="utf-8").splitlines())
+        with options.captions.open(newline="", encoding="utf-8") as stream:
+            system.preload([row["caption"] for row in csv.DictReader(stream)])
     if options.action == "ingest":
         started = time.perf_counter()
         count = run_batch_ingestion(system, options.folder)

@@ -21,9 +21,11 @@ from typing import Final, Self
 
 import psutil
 
-from benchmarks.catalogue import Check, Ledger, Writer, verify
+from benchmarks.clients import Ledger, Writer
+from benchmarks.invariants import Check, verify
 from benchmarks.material import small_picture
-from benchmarks.servers import BenchmarkError, Ours, kill
+from benchmarks.processes import kill
+from benchmarks.servers import BenchmarkError, Ours
 
 VICTIMS: Final = ("web", "worker", "web child", "worker child", "everything")
 WRITERS: Final = 3
