@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -106,6 +107,19 @@ def check_search(server: Server) -> None:
         raise SystemExit("The search page has no form.")
 
 
+def check_installed(venv: Path, log: Path) -> None:
+    """What only preparing a model needs is not there."""
+    files = [path for path in venv.rglob("*") if path.is_file() and not path.is_symlink()]
+    large = [float(size) for size in re.findall(r"^  \S+ \(([\d.]+) MB\)$", log.read_text(), re.MULTILINE)]
+    print(
+        f"downloaded {sum(large):.0f} MB in {len(large)} packages of a megabyte or more;"
+        f" .venv holds {sum(path.stat().st_size for path in files) / 1e6:.0f} MB"
+    )
+    unwanted = [*venv.glob("lib/*/site-packages/torch"), *venv.glob("lib/*/site-packages/onnx")]
+    if unwanted:
+        raise SystemExit(f"Serving the starter does not need {unwanted}.")
+
+
 def check_nothing_runs(clone: Path) -> None:
     left = processes_of(clone)
     if left:
@@ -117,10 +131,11 @@ def prove(folder: Path, log: Path) -> None:
     subprocess.run(
         ["git", "-c", "safe.directory=*", "clone", "--quiet", str(ROOT), str(clone)], check=True
     )
-    server = Server(clone, data_dir, log, ["make", "run"])
+    server = Server(clone, data_dir, log, ["env", "PIP_NO_CACHE_DIR=1", "make", "run"])
     server.wait_until(server.is_ready, "ready", 12 * MINUTE)
     ready = server.age()
     print(f"ready {ready:.0f} s after `make run` in a fresh clone, installation included")
+    check_installed(clone / ".venv", log)
     server.wait_until(server.demo_is_indexed, "the demo catalogue", 5 * MINUTE)
     print(f"demo catalogue loaded and indexed {server.age() - ready:.0f} s later")
     check_search(server)

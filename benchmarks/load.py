@@ -1,46 +1,65 @@
-"""A lean load generator: closed-loop clients over keep-alive connections, in one thread.
+"""A load generator: closed-loop clients over kept connections, in a process of its own.
 
     python -m benchmarks.load < request.json
 
 Each client sends its next request when the last one is answered. The request on standard input is
 `{"port", "path", "clients", "seconds" | null, "texts": [...] | "pictures": [...]}`: bodies are used
-once each, and the load ends with them or with the time. It runs in a process of its own, so that
-it never shares an interpreter lock with what it measures, and reaches the loopback alone.
+once each, and the load ends with them or with the time. It shares no interpreter lock with what it
+measures, and reaches the loopback alone.
 """
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
-import selectors
-import socket
+import math
+import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.latency import LoadResult
-
-HOST: Final = "127.0.0.1"
+BOUNDARY: Final = "mmsearch-benchmark-boundary"
 LONGEST: Final = 300.0
 """Seconds after which a load ends whatever it was asked."""
-BOUNDARY: Final = "mmsearch-benchmark-boundary"
-CHUNK: Final = 1 << 20
-"""Bytes handed to the socket at a time."""
+CONTENT_LENGTH: Final = re.compile(rb"^content-length: *(\d+)", re.IGNORECASE | re.MULTILINE)
 
 
-@dataclasses.dataclass
-class _Client:
-    """One connection and the request that is under way on it."""
+def percentile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` (0..1) of all do not exceed (nearest rank).
 
-    connection: socket.socket
-    unsent: memoryview = dataclasses.field(default_factory=lambda: memoryview(b""))
-    answer: bytearray = dataclasses.field(default_factory=bytearray)
-    started: float = 0.0
+    Raises ValueError where there are none.
+    """
+    if not values:
+        raise ValueError("No values: there is no percentile.")
+    return sorted(values)[max(1, math.ceil(share * len(values))) - 1]
 
 
-def run_load(
+@dataclasses.dataclass(frozen=True)
+class LoadResult:
+    """Outcome of a load: every answered request's duration, in seconds."""
+
+    durations: Sequence[float]
+    elapsed: float
+    """Seconds from the first request to the last answer."""
+    errors: int
+    """Answers other than 200."""
+
+    def summary(self) -> dict[str, float]:
+        """Milliseconds at P50, P90 and P99, good answers a second, and counts."""
+        return {
+            "p50": percentile(self.durations, 0.50) * 1000,
+            "p90": percentile(self.durations, 0.90) * 1000,
+            "p99": percentile(self.durations, 0.99) * 1000,
+            "rate": len(self.durations) / self.elapsed,
+            "requests": len(self.durations),
+            "errors": self.errors,
+        }
+
+
+async def run_load(
     port: int, requests: Iterator[bytes], *, clients: int, seconds: float | None = None
 ) -> LoadResult:
     """Send `requests` from `clients` connections until they or the `seconds` run out.
@@ -51,119 +70,71 @@ def run_load(
     errors = 0
     began = ended = time.perf_counter()
     deadline = began + min(seconds or LONGEST, LONGEST)
-    with selectors.DefaultSelector() as selector:
-        waiting = 0
-        for _ in range(clients):
-            client = _connect(selector, port)
-            if _send_next(selector, client, requests):
-                waiting += 1
+
+    async def client() -> None:
+        nonlocal errors, ended
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for request in requests:
+            started = time.perf_counter()
+            writer.write(request)
+            await writer.drain()
+            status = await _status(reader)
+            ended = time.perf_counter()
+            if status == 200:
+                durations.append(ended - started)
             else:
-                _leave(selector, client)
-        while waiting:
-            events = selector.select(timeout=LONGEST)
-            if not events:
-                raise TimeoutError(f"No answer on port {port} for {LONGEST:g} s.")
-            for key, mask in events:
-                client = key.data
-                if mask & selectors.EVENT_WRITE:
-                    _go_on_sending(selector, client)
-                    continue
-                status = _receive(client)
-                if status is None:
-                    continue
-                ended = time.perf_counter()
-                if status == 200:
-                    durations.append(ended - client.started)
-                else:
-                    errors += 1
-                if ended > deadline or not _send_next(selector, client, requests):
-                    waiting -= 1
-                    _leave(selector, client)
-    return LoadResult(tuple(durations), ended - began, errors)
+                errors += 1
+            if ended > deadline:
+                break
+        writer.close()
+
+    async with asyncio.timeout(2 * LONGEST):
+        await asyncio.gather(*(client() for _ in range(clients)))
+    return LoadResult(durations, ended - began, errors)
 
 
-def _connect(selector: selectors.BaseSelector, port: int) -> _Client:
-    connection = socket.create_connection((HOST, port), timeout=10)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setblocking(False)  # noqa: FBT003  the socket module's own signature
-    client = _Client(connection)
-    selector.register(connection, selectors.EVENT_READ, client)
-    return client
-
-
-def _leave(selector: selectors.BaseSelector, client: _Client) -> None:
-    selector.unregister(client.connection)
-    client.connection.close()
-
-
-def _send_next(
-    selector: selectors.BaseSelector, client: _Client, requests: Iterator[bytes]
-) -> bool:
-    """Begin the next request; False where there is none."""
-    request = next(requests, None)
-    if request is None:
-        return False
-    client.answer.clear()
-    client.unsent = memoryview(request)
-    client.started = time.perf_counter()
-    _go_on_sending(selector, client)
-    return True
-
-
-def _go_on_sending(selector: selectors.BaseSelector, client: _Client) -> None:
+async def _status(reader: asyncio.StreamReader) -> int:
+    """Status of an answer, read to its end."""
     try:
-        while client.unsent:
-            client.unsent = client.unsent[client.connection.send(client.unsent[:CHUNK]) :]
-    except BlockingIOError:
-        selector.modify(client.connection, selectors.EVENT_WRITE, client)
-    else:
-        selector.modify(client.connection, selectors.EVENT_READ, client)
-
-
-def _receive(client: _Client) -> int | None:
-    """Read what is there; the HTTP status once the answer is complete."""
-    received = client.connection.recv(1 << 16)
-    if not received:
-        raise ConnectionError("The server closed a connection that it should keep.")
-    client.answer += received
-    head_end = client.answer.find(b"\r\n\r\n")
-    if head_end < 0:
-        return None
-    head = bytes(client.answer[:head_end])
-    if len(client.answer) < head_end + 4 + content_length(head):
-        return None
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = CONTENT_LENGTH.search(head)
+        if length is None:
+            raise ValueError(f"The answer has no Content-Length: {head[:200]!r}.")
+        await reader.readexactly(int(length[1]))
+    except asyncio.IncompleteReadError as exc:
+        raise ConnectionError("The server closed a connection that it should keep.") from exc
     return int(head.split(b" ", 2)[1])
 
 
-def content_length(head: bytes) -> int:
-    """Length of the body that a response's head announces. Raises ValueError without one."""
-    for line in head.split(b"\r\n")[1:]:
-        name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length":
-            return int(value)
-    raise ValueError(f"The answer has no Content-Length: {head[:200]!r}.")
-
-
-def text_request(path: str, text: str, *, top_n: int = 5) -> bytes:
+def text_request(path: str, text: str) -> bytes:
     """A POST of a JSON text query."""
-    body = json.dumps({"query_text": text, "top_n": top_n}).encode()
-    return _request(path, "application/json", body)
+    return _request(path, "application/json", json.dumps({"query_text": text}).encode())
+
+
+def picture_form(name: str, jpeg: bytes, **fields: str) -> tuple[bytes, str]:
+    """A multipart form with a picture under `image_file`: body and content type."""
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+        for key, value in fields.items()
+    ]
+    head = (
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image_file";'
+        f' filename="{name}"\r\nContent-Type: image/jpeg\r\n\r\n'
+    )
+    body = "".join([*parts, head]).encode() + jpeg + f"\r\n--{BOUNDARY}--\r\n".encode()
+    return body, f"multipart/form-data; boundary={BOUNDARY}"
 
 
 def picture_request(path: str, picture: Path) -> bytes:
-    """A POST of a picture file as a multipart form; its item id is the file's stem."""
-    parts = (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="item_id"\r\n\r\n{picture.stem}\r\n'
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="image_file";'
-        f' filename="{picture.name}"\r\nContent-Type: image/jpeg\r\n\r\n'
-    ).encode()
-    body = parts + picture.read_bytes() + f"\r\n--{BOUNDARY}--\r\n".encode()
-    return _request(path, f"multipart/form-data; boundary={BOUNDARY}", body)
+    """A POST of a picture file; its item id is the file's stem."""
+    fields = {} if path == "/search_image/" else {"item_id": picture.stem}
+    body, content_type = picture_form(picture.name, picture.read_bytes(), **fields)
+    return _request(path, content_type, body)
 
 
 def _request(path: str, content_type: str, body: bytes) -> bytes:
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {content_type}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
     return head.encode() + body
@@ -178,10 +149,8 @@ def main() -> None:
         if "pictures" in asked
         else (text_request(path, text) for text in asked["texts"])
     )
-    result = run_load(
-        asked["port"], requests, clients=asked["clients"], seconds=asked.get("seconds")
-    )
-    json.dump(dataclasses.asdict(result), sys.stdout)
+    load = run_load(asked["port"], requests, clients=asked["clients"], seconds=asked.get("seconds"))
+    json.dump(dataclasses.asdict(asyncio.run(load)), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import shutil
 import subprocess
@@ -138,6 +139,13 @@ def photographic_noise(size: tuple[int, int], *, seed: int) -> NDArray[np.uint8]
     pixels += source.standard_normal((height, width, 1), dtype=np.float32) * 11
     shown: NDArray[np.uint8] = np.clip(pixels * 0.45 + 118, 0, 255).astype(np.uint8)
     return shown
+
+
+def small_picture() -> bytes:
+    """A JPEG of SMALL, made on the spot."""
+    stream = io.BytesIO()
+    Image.fromarray(photographic_noise(SMALL, seed=1)).save(stream, "JPEG", quality=QUALITY)
+    return stream.getvalue()
 
 
 def with_comment(jpeg: bytes, comment: str) -> bytes:

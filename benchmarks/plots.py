@@ -1,4 +1,4 @@
-"""Bar charts as SVG: the same bytes for the same figures, readable on light and dark pages."""
+"""Charts as SVG: the same bytes for the same figures, readable on light and dark pages."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from html import escape
 from typing import Final
 
 WIDTH: Final = 720
+HEIGHT: Final = 260
+"""Of a chart of lines."""
+EDGE: Final = 24
+"""Pixels around the lines."""
 LABEL: Final = 190
 """Pixels left of the bars."""
 VALUE: Final = 90
@@ -17,24 +21,19 @@ TOP: Final = 64
 COLOURS: Final = ("#2f81f7", "#8b949e", "#3fb950")
 STYLE: Final = (
     "text{font:13px system-ui,sans-serif;fill:#24292f}.t{font-weight:600;font-size:15px}"
-    ".s{fill:#57606a}@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9da7b1}}"
+    ".s{fill:#57606a}.a{fill:none;stroke:#8b949e}.m{stroke:#d29922;stroke-dasharray:2 4}"
+    "@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9da7b1}}"
 )
 
-Group = tuple[str, Sequence[float | None]]
-"""A label and one value a series; None where it was not measured."""
+Group = tuple[str, Sequence[float]]
+"""A label and one value a series."""
 
 
 def bars(title: str, unit: str, series: Sequence[str], groups: Sequence[Group]) -> str:
     """A chart of horizontal bars, `groups` from top to bottom, from zero on a linear scale."""
-    values = [value for _, row in groups for value in row if value is not None]
-    longest = max(values, default=0.0) or 1.0
+    longest = max((value for _, row in groups for value in row), default=0.0) or 1.0
     scale = (WIDTH - LABEL - VALUE) / longest
-    parts = [f'<text class="t" x="12" y="24">{escape(title)}</text>']
-    x = 12.0
-    for name, colour in zip(series, COLOURS, strict=False):
-        parts.append(f'<rect x="{x:.0f}" y="38" width="12" height="12" rx="2" fill="{colour}"/>')
-        parts.append(f'<text class="s" x="{x + 18:.0f}" y="49">{escape(name)}</text>')
-        x += 34 + 7.5 * len(name)
+    parts = []
     y = TOP
     for label, row in groups:
         middle = y + BAR * len(row) / 2 + 4
@@ -42,23 +41,52 @@ def bars(title: str, unit: str, series: Sequence[str], groups: Sequence[Group]) 
             f'<text x="{LABEL - 10}" y="{middle:.0f}" text-anchor="end">{escape(label)}</text>'
         )
         for value, colour in zip(row, COLOURS, strict=False):
-            if value is not None:
-                parts.append(_bar(y, value * scale, colour, f"{number(value)} {unit}"))
+            end = max(value * scale, 1)
+            parts.append(
+                f'<rect x="{LABEL}" y="{y + 1}" width="{end:.1f}" height="{BAR - 2}" rx="2"'
+                f' fill="{colour}"/><text x="{LABEL + end + 6:.1f}" y="{y + 12}">'
+                f"{escape(f'{number(value)} {unit}')}</text>"
+            )
             y += BAR
         y += GAP
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}"'
-        f' height="{y}" role="img" aria-label="{escape(title)}"><style>{STYLE}</style>\n'
-        + "\n".join(parts)
-        + "\n</svg>\n"
-    )
+    return _chart(title, series, parts, y)
 
 
-def _bar(y: int, length: float, colour: str, text: str) -> str:
-    return (
-        f'<rect x="{LABEL}" y="{y + 1}" width="{max(length, 1):.1f}" height="{BAR - 2}" rx="2"'
-        f' fill="{colour}"/><text x="{LABEL + length + 6:.1f}" y="{y + 12}">{escape(text)}</text>'
-    )
+def lines(
+    title: str, unit: str, series: dict[str, Sequence[tuple[float, float]]], marks: Sequence[float]
+) -> str:
+    """A chart of lines over minutes, from zero on a linear scale; `marks` are upright lines."""
+    points = [point for row in series.values() for point in row] or [(0.0, 0.0)]
+    longest = max(x for x, _ in points) or 1.0
+    highest = max(y for _, y in points) or 1.0
+    across, up = (WIDTH - 2 * EDGE) / longest, (HEIGHT - TOP - EDGE) / highest
+    floor = HEIGHT - EDGE
+    parts = [f'<path class="m" d="M{EDGE + x * across:.1f} {TOP}V{floor}"/>' for x in marks]
+    for colour, row in zip(COLOURS, series.values(), strict=False):
+        path = "L".join(f"{EDGE + x * across:.1f} {floor - y * up:.1f}" for x, y in row)
+        parts.append(f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+    top, right = f"{number(highest)} {unit}", f"{number(longest)} minutes"
+    parts += [
+        f'<path class="a" d="M{EDGE} {TOP}V{floor}H{WIDTH - EDGE}"/>',
+        f'<text class="s" x="{EDGE + 6}" y="{TOP + 4}">{escape(top)}</text>',
+        f'<text class="s" x="{WIDTH - 110}" y="{HEIGHT - 6}">{right}</text>',
+    ]
+    return _chart(title, tuple(series), parts, HEIGHT)
+
+
+def _chart(title: str, series: Sequence[str], parts: Sequence[str], height: int) -> str:
+    legend = []
+    x = 12.0
+    for name, colour in zip(series, COLOURS, strict=False):
+        legend.append(f'<rect x="{x:.0f}" y="38" width="12" height="12" rx="2" fill="{colour}"/>')
+        legend.append(f'<text class="s" x="{x + 18:.0f}" y="49">{escape(name)}</text>')
+        x += 34 + 7.5 * len(name)
+    size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
+    head = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">',
+        f'<style>{STYLE}</style><text class="t" x="12" y="24">{escape(title)}</text>',
+    ]
+    return "\n".join([*head, *legend, *parts, "</svg>\n"])
 
 
 def number(value: float) -> str:

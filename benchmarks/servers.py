@@ -1,8 +1,9 @@
-"""A server under test: started, asked, watched, ended."""
+"""Servers under test, each started as its operator would: asked, loaded, watched, ended."""
 
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -11,71 +12,56 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
 import psutil
 
-from benchmarks.latency import LoadResult
-from benchmarks.material import ROOT
+from benchmarks.load import LoadResult
+from benchmarks.material import PREPARED, ROOT
 from mmsearch_project.processes import follow_parent
 
 PATIENCE: Final = 600.0
 """Seconds to wait for a server to be ready or for items to be embedded."""
 POLL: Final = 0.02
+LOOK: Final = 0.5
+"""Seconds between looks at `/stats/`, which is not free."""
+JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
+Answer = tuple[int, bytes]
 
 
 class BenchmarkError(Exception):
-    """The benchmark cannot go on; the message says what went wrong."""
+    """The run cannot go on; the message says what went wrong."""
 
 
-class Server(ABC):
+class Server:
     """A server in processes of its own. A context manager: the end of the block ends them."""
 
     name: str
+    ready_path: str
+    """Answers 200 once searches are answered."""
+    command: Sequence[str]
+    database: Path
+    embedded_since: str
+    """Query for the number of items whose vectors were written above the key `?`."""
+    last_embedded: str
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.log = folder / f"{self.name}.log"
         self.port = free_port()
-        self.environment = dict(os.environ)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    @abstractmethod
-    def command(self) -> list[str]:
-        """What starts it."""
-
-    @property
-    @abstractmethod
-    def database(self) -> Path:
-        """The SQLite file that tells how many items are embedded."""
-
-    @property
-    @abstractmethod
-    def embedded_since(self) -> str:
-        """Query for the number of rows that embedding writes, above the key `?`."""
-
-    @property
-    @abstractmethod
-    def last_embedded(self) -> str:
-        """Query for the highest key so far."""
-
-    @property
-    @abstractmethod
-    def ready_path(self) -> str:
-        """Answers 200 once searches are answered."""
+        self.environment = environment
+        self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> float:
         """Start, wait until searches are answered; returns the seconds that took."""
         started = time.perf_counter()
         parent = os.getpid()
-        log = (self.folder / f"{self.name}.log").open("ab")
-        with log:
-            self._process = subprocess.Popen(
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
                 self.command,
                 cwd=ROOT,
                 env=self.environment,
@@ -83,33 +69,24 @@ class Server(ABC):
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # One thread runs here: Python between fork and exec is safe.
                 preexec_fn=lambda: follow_parent(parent, signal.SIGTERM),  # noqa: PLW1509
             )
-        while not self._answers():
-            self._check_alive()
-            if time.perf_counter() - started > PATIENCE:
-                raise BenchmarkError(
-                    f"{self.name} was not ready after {PATIENCE:g} s.{self._tail()}"
-                )
-            time.sleep(POLL)
+        self.wait(self.is_ready, "a first answer")
         return time.perf_counter() - started
 
     def stop(self) -> None:
         """Ask it to end; make it end after a while."""
-        if self._process is None:
+        if self.process is None:
             return
         family = self.processes()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+        self.process.terminate()
         try:
-            self._process.wait(timeout=40)
+            self.process.wait(timeout=40)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-        for process in family:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self._process = None
+            self.process.kill()
+            self.process.wait()
+        kill(family)
+        self.process = None
 
     def __enter__(self) -> Self:
         return self
@@ -119,87 +96,264 @@ class Server(ABC):
 
     def processes(self) -> list[psutil.Process]:
         """It and everything it started."""
-        if self._process is None:
-            return []
-        try:
-            top = psutil.Process(self._process.pid)
-            return [top, *top.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
+        return [] if self.process is None else family(self.process.pid)
+
+    def ask(
+        self, method: str, path: str, body: bytes | None = None, content_type: str = JSON
+    ) -> Answer:
+        """Status and body of an answer. Raises OSError where there is none."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with contextlib.closing(connection):
+            try:
+                connection.request(method, path, body, {"Content-Type": content_type})
+                response = connection.getresponse()
+                return response.status, response.read()
+            except http.client.HTTPException as exc:
+                raise ConnectionError(f"{method} {path}: {exc!r}") from exc
+
+    def get(self, path: str) -> Any:
+        """The JSON under an address. Raises BenchmarkError on any status but 200."""
+        return self._expect(path, self.ask("GET", path))
+
+    def post(self, path: str, value: dict[str, Any]) -> Any:
+        """POST JSON, get JSON. Raises BenchmarkError on any status but 200 and 201."""
+        return self._expect(path, self.ask("POST", path, json.dumps(value).encode()))
 
     def load(self, path: str, *, clients: int, **asked: Any) -> LoadResult:
         """Run the load generator in a process of its own. Raises BenchmarkError on bad answers."""
-        request = {"port": self.port, "path": path, "clients": clients, **asked}
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.load"],
-            input=json.dumps(request).encode(),
+            input=json.dumps({"port": self.port, "path": path, "clients": clients, **asked}),
             cwd=ROOT,
             capture_output=True,
+            text=True,
             check=False,
         )
         if done.returncode:
-            raise BenchmarkError(f"The load on {self.name} failed: {done.stderr.decode()[-800:]}")
-        answer = json.loads(done.stdout)
-        result = LoadResult(tuple(answer["durations"]), answer["elapsed"], answer["errors"])
+            raise BenchmarkError(f"The load on {self.name} failed: {done.stderr[-800:]}")
+        result = LoadResult(**json.loads(done.stdout))
         if result.errors or not result.durations:
-            raise BenchmarkError(
-                f"{self.name} refused {result.errors} requests to {path}.{self._tail()}"
-            )
+            raise BenchmarkError(f"{self.name} refused {result.errors} requests.{self.tail()}")
         return result
 
-    def post(self, path: str, value: dict[str, Any]) -> Any:
-        """POST JSON, get JSON. Raises BenchmarkError on any status but 200."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
-            json.dumps(value).encode(),
-            {"Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as exc:
-            raise BenchmarkError(f"{path} answered {exc.code}: {exc.read()[:300]!r}") from exc
+    def rows(self, query: str, *values: int) -> list[tuple[Any, ...]]:
+        """What its SQLite file holds, read past the application."""
+        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)
+        with contextlib.closing(connection):
+            return connection.execute(query, values).fetchall()
 
     def mark(self) -> int:
-        """The highest key embedded so far; hand it to :meth:`wait_embedded`."""
-        return int(self._ask(self.last_embedded) or 0)
+        """The highest key embedded so far; hand it to :meth:`embedded`."""
+        return int(self.rows(self.last_embedded)[0][0] or 0)
 
     def embedded(self, mark: int) -> int:
         """Items embedded after `mark`."""
-        return int(self._ask(self.embedded_since, mark))
+        return int(self.rows(self.embedded_since, mark)[0][0])
 
-    def wait_embedded(self, mark: int, count: int, *, poll: float = POLL) -> float:
+    def wait_embedded(self, mark: int, count: int) -> float:
         """Wait until `count` items after `mark` are embedded; the time by `perf_counter`."""
-        deadline = time.perf_counter() + PATIENCE
-        while self.embedded(mark) < count:
-            self._check_alive()
+        return self.wait(lambda: self.embedded(mark) >= count, f"{count} embedded items")
+
+    def wait(
+        self,
+        condition: Callable[[], bool],
+        what: str,
+        *,
+        patience: float = PATIENCE,
+        poll: float = POLL,
+    ) -> float:
+        """Poll; the time by `perf_counter` when it held. Raises BenchmarkError after `patience`."""
+        deadline = time.perf_counter() + patience
+        while True:
+            with contextlib.suppress(OSError):
+                if condition():
+                    return time.perf_counter()
+            if self.process is None or self.process.poll() is not None:
+                raise BenchmarkError(f"{self.name} ended by itself.{self.tail()}")
             if time.perf_counter() > deadline:
-                raise BenchmarkError(f"{self.name} did not embed {count} items.{self._tail()}")
+                raise BenchmarkError(
+                    f"{self.name}: waited {patience:g} s in vain for {what}.{self.tail()}"
+                )
             time.sleep(poll)
-        return time.perf_counter()
 
-    def _ask(self, query: str, *values: int) -> Any:
-        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)
-        with contextlib.closing(connection):
-            return connection.execute(query, values).fetchone()[0]
+    def is_ready(self) -> bool:
+        """Whether it answers searches. Raises OSError where nobody listens."""
+        return self.ask("GET", self.ready_path)[0] == 200
 
-    def _answers(self) -> bool:
-        try:
-            url = f"http://127.0.0.1:{self.port}{self.ready_path}"
-            with urllib.request.urlopen(url, timeout=5) as response:
-                return bool(response.status == 200)
-        except (OSError, urllib.error.URLError):
-            return False
+    def tail(self) -> str:
+        """The end of its log, for a message."""
+        log = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+        return f"\nIts last lines:\n{log[-1500:]}"
 
-    def _check_alive(self) -> None:
-        if self._process is None or self._process.poll() is not None:
-            raise BenchmarkError(f"{self.name} ended by itself.{self._tail()}")
+    def _expect(self, path: str, answer: Answer) -> Any:
+        status, content = answer
+        if status not in {200, 201}:
+            raise BenchmarkError(f"{path} answered {status}: {content[:300]!r}")
+        return json.loads(content)
 
-    def _tail(self) -> str:
-        log = self.folder / f"{self.name}.log"
-        if not log.exists():
-            return ""
-        return "\nIts last lines:\n" + log.read_text(encoding="utf-8", errors="replace")[-1500:]
+
+class Ours(Server):
+    """`make run`: supervisor, web server, worker, in one data folder."""
+
+    name = "ours"
+    ready_path = "/readyz"
+    embedded_since = "SELECT count(DISTINCT item_id) FROM embeddings_embedding WHERE item_id > ?"
+    last_embedded = "SELECT max(item_id) FROM embeddings_embedding"
+    command = (sys.executable, "-m", "mmsearch_project")
+
+    def __init__(self, folder: Path, *, model: str = "starter", **settings: str) -> None:
+        kept = {name: v for name, v in os.environ.items() if not name.startswith("MMSEARCH_")}
+        own = {
+            "DJANGO_SETTINGS_MODULE": "mmsearch_project.settings",
+            "MMSEARCH_DATA_DIR": str(folder),
+            "MMSEARCH_MODEL": model,
+            "MMSEARCH_DEMO": "0",
+            "HOST": "127.0.0.1",
+        }
+        super().__init__(folder, kept | own | settings)
+        self.environment["PORT"] = str(self.port)
+        self.database = folder / "mmsearch.sqlite3"
+
+    def share_prepared_models(self) -> None:
+        """Use models that an earlier run prepared."""
+        (self.folder / "models").symlink_to(PREPARED / "int8")
+
+    def manage(self, *arguments: str) -> str:
+        """Run a management command over the data folder; its output. Raises BenchmarkError."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BenchmarkError(f"{' '.join(arguments)} failed:\n{done.stdout[-1500:]}")
+        return done.stdout
+
+    def bulk(self, records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Outcomes of records sent as NDJSON. Raises OSError, BenchmarkError."""
+        lines = b"".join(json.dumps(record).encode() + b"\n" for record in records)
+        status, content = self.ask("POST", "/api/v1/items/bulk/", lines, NDJSON)
+        if status != 200:
+            raise BenchmarkError(f"bulk answered {status}: {content[:300]!r}")
+        return [json.loads(line) for line in content.splitlines()]
+
+    def found(self, words: str, top_n: int = 5) -> list[str]:
+        """Item ids of a text search. Raises OSError, BenchmarkError."""
+        answer = self.post("/search_text/", {"query_text": words, "top_n": top_n})
+        return [result["item_id"] for result in answer["results"]]
+
+    def index(self) -> tuple[set[str], int]:
+        """Kinds of the indexes that hold vectors, and how many vectors lie beside snapshots."""
+        indexes = [each for each in self.get("/stats/")["indexes"] if each["vectors"]]
+        return {each["kind"] for each in indexes}, sum(each["delta"] for each in indexes)
+
+    def log_length(self) -> int:
+        """Lines of the change log."""
+        return int(self.rows("SELECT count(*) FROM embeddings_vectorchange")[0][0])
+
+    def wait_indexed(self, *, delta: int) -> float:
+        """Wait as a user would: nothing pending, no exact scan, at most so many in the delta."""
+
+        def settled() -> bool:
+            if self.get("/stats/")["pending"]:
+                return False
+            kinds, beside = self.index()
+            return bool(kinds) and "exact" not in kinds and beside <= delta
+
+        return self.wait(settled, "an index that is not exact", poll=LOOK)
+
+    def roles(self) -> dict[str, list[psutil.Process]]:
+        """Its ``supervisor``, ``web`` and ``worker`` processes: whose child one is, says which."""
+        roles: dict[str, list[psutil.Process]] = {"supervisor": [], "web": [], "worker": []}
+        if self.process is None:
+            return roles
+        with contextlib.suppress(psutil.NoSuchProcess):
+            supervisor = psutil.Process(self.process.pid)
+            roles["supervisor"] = [supervisor]
+            for child in supervisor.children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    words = child.cmdline()
+                    if "mmsearch_project.worker" in words:
+                        roles["worker"] += family(child.pid)
+                    elif not {"mmsearch_project.preparation", "manage.py"} & set(words):
+                        roles["web"] += family(child.pid)
+        return roles
+
+
+class Baseline(Server):
+    """The original design under uvicorn."""
+
+    name = "baseline"
+    ready_path = "/stats/"
+    embedded_since = "SELECT count(*) FROM items WHERE id > ?"
+    last_embedded = "SELECT max(id) FROM items"
+
+    def __init__(self, folder: Path, *, model: Path, captions: Path) -> None:
+        quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+        super().__init__(folder, dict(os.environ) | quiet)
+        self._model = str(model)
+        self.command = (
+            *self._program("serve", folder),
+            *("--port", str(self.port), "--captions", str(captions)),
+        )
+        self.database = folder / "metadata.db"
+
+    def _program(self, action: str, data: Path) -> list[str]:
+        program = [sys.executable, "-m", "benchmarks.baseline", action]
+        return [*program, "--model", self._model, "--data", str(data)]
+
+    def ingest_batch(self, folder: Path, empty: Path) -> float:
+        """Its batch ingestion of a folder into a fresh store; pictures a second."""
+        done = subprocess.run(
+            [*self._program("ingest", empty), "--folder", str(folder)],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        words = done.stdout.split()  # Embedded N items in S s
+        return int(words[1]) / float(words[4])
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and everything under it; none where it is gone."""
+    try:
+        top = psutil.Process(pid)
+        return [top, *top.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """`kill -9` of all that are still there."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def memory_mb(processes: Iterable[psutil.Process]) -> float:
+    """Proportional memory (PSS: shared pages are divided among their users) in MB."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += process.memory_full_info().pss
+    return total / 2**20
+
+
+def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
+    """Processor time that they used so far."""
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = process.cpu_times()
+            total += times.user + times.system
+    return total
 
 
 def free_port() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any, ClassVar
 
@@ -38,6 +39,26 @@ class LinkedFolder(models.Model):
 
     def __str__(self) -> str:
         return self.path
+
+
+class ItemQuerySet(models.QuerySet["Item"]):
+    """Which items there are."""
+
+    def with_tags(self, names: Iterable[str]) -> ItemQuerySet:
+        """Items that have all of the tags, by one subquery whatever their number."""
+        wanted = set(names)
+        if not wanted:
+            return self
+        through = Item.tags.through.objects.filter(tag__name__in=wanted).order_by()
+        holders = through.values("item_id").alias(found=models.Count("pk"))
+        wanted_count = {"found": len(wanted)}  # an annotation, which the type checker does not know
+        return self.filter(pk__in=holders.filter(**wanted_count))
+
+    def with_file(self, name: str) -> ItemQuerySet:
+        """Items whose picture or preview is stored under the name."""
+        return self.filter(
+            models.Q(image=name, image__gt="") | models.Q(preview=name, preview__gt="")
+        )
 
 
 class Item(models.Model):
@@ -79,8 +100,18 @@ class Item(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects = ItemQuerySet.as_manager()
+
     class Meta:
         ordering: ClassVar = ["-pk"]
+        indexes: ClassVar = [  # not of the items without a file
+            models.Index(
+                fields=["image"], name="item_image_name", condition=models.Q(image__gt="")
+            ),
+            models.Index(
+                fields=["preview"], name="item_preview_name", condition=models.Q(preview__gt="")
+            ),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=~models.Q(caption="", image=""),

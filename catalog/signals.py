@@ -10,3 +10,10 @@ items_saved = Signal()
 Sent inside the writing transaction with `item_ids: Sequence[int]` (primary keys) whose embedded
 content may have changed. A receiver that raises rolls the write back.
 """
+
+items_deleting = Signal()
+"""Items are about to be deleted in bulk, past `pre_delete` and `post_delete`.
+
+Sent inside the deleting transaction with `item_ids: Sequence[int]` (primary keys). A receiver
+deletes its own rows of them: one that leaves some, or raises, rolls the deletion back.
+"""

@@ -22,7 +22,7 @@ class ItemForm(_ItemForm):
     image = forms.FileField(
         required=False,
         allow_empty_file=True,  # the door says it better
-        widget=forms.FileInput(attrs={"accept": "image/*"}),
+        widget=forms.FileInput(attrs={"accept": "image/*,.heic,.heif"}),
         help_text="Choosing a picture replaces the one that the item has.",
     )
 

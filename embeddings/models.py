@@ -6,6 +6,7 @@ that, would choose such an index and read them all for each item.
 
 from __future__ import annotations
 
+import secrets
 from typing import ClassVar
 
 import numpy as np
@@ -17,15 +18,29 @@ from catalog.models import Item
 from embeddings.encoders.base import Modality
 
 
+def new_generation() -> str:
+    """A name that no other space has, of this database or of one that was deleted."""
+    return secrets.token_hex(6)
+
+
 class EmbeddingSpace(models.Model):
-    """One generation of vectors: whatever an equal encoder description makes."""
+    """One generation of vectors: whatever an equal encoder description makes.
+
+    A retired one stays as a record; opening its model again makes another.
+    """
 
     class State(models.TextChoices):
         BUILDING = "building"
         ACTIVE = "active"
         RETIRED = "retired"
 
-    fingerprint = models.CharField(max_length=64, unique=True)
+    fingerprint = models.CharField(max_length=64)
+    generation = models.CharField(
+        max_length=12,
+        default=new_generation,
+        editable=False,
+        help_text="Part of the name of the index's files: no other space's are taken for them.",
+    )
     model = models.CharField(max_length=500)
     revision = models.CharField(max_length=100)
     precision = models.CharField(max_length=20)
@@ -42,6 +57,11 @@ class EmbeddingSpace(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["state"], condition=Q(state="active"), name="one_active_space"
+            ),
+            models.UniqueConstraint(
+                fields=["fingerprint"],
+                condition=~Q(state="retired"),
+                name="one_open_space_per_fingerprint",
             ),
         ]
 

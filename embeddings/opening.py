@@ -48,7 +48,8 @@ def open_space() -> Opening:
         if previous is not None:
             previous.state = EmbeddingSpace.State.BUILDING
             previous.save(update_fields=["state"])
-        space, _ = EmbeddingSpace.objects.update_or_create(
+        not_retired = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
+        space, _ = not_retired.update_or_create(
             fingerprint=description.fingerprint,
             defaults={
                 "model": description.model,

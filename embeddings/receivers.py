@@ -11,9 +11,9 @@ from django.dispatch import receiver
 from django_q.signals import post_spawn
 
 from catalog.models import Item
-from catalog.signals import items_saved
+from catalog.signals import items_deleting, items_saved
 from embeddings import jobs, liveness, schedules
-from embeddings.models import Embedding, VectorChange
+from embeddings.models import Embedding, EmbeddingJob, VectorChange
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +33,22 @@ def enqueue_items(item_ids: Sequence[int], **_: Any) -> None:
 @receiver(pre_delete, sender=Item, dispatch_uid="embeddings.log_removal")
 def log_removal(instance: Item, **_: Any) -> None:
     """Log the removal of an item's vectors in the deleting transaction."""
-    keys = Embedding.objects.filter(item=instance).values_list("space_id", "modality")
+    _log_removals([instance.pk])
+
+
+@receiver(items_deleting, dispatch_uid="embeddings.remove_vectors")
+def remove_vectors(item_ids: Sequence[int], **_: Any) -> None:
+    """Log the removal of many items' vectors, and take them and the jobs away by one statement."""
+    _log_removals(item_ids)
+    Embedding.objects.filter(item__in=item_ids).delete()
+    EmbeddingJob.objects.filter(item__in=item_ids).delete()
+
+
+def _log_removals(item_ids: Sequence[int]) -> None:
+    keys = Embedding.objects.filter(item__in=item_ids)
     VectorChange.objects.bulk_create(
-        VectorChange(space_id=space_id, modality=modality, vector_item=instance.pk)
-        for space_id, modality in keys
+        VectorChange(space_id=space_id, modality=modality, vector_item=item_id)
+        for space_id, modality, item_id in keys.values_list("space_id", "modality", "item_id")
     )
 
 

@@ -65,6 +65,7 @@ def migrate() -> None:
 def open_model() -> None:
     """Have the model ready on disk, and its space active. Raises NotReadyError."""
     from embeddings.encoders.base import EncoderError
+    from embeddings.encoders.serving.onnx_towers import GPU_MEND, leaves_gpu_idle
     from embeddings.opening import open_space
 
     try:
@@ -74,6 +75,8 @@ def open_model() -> None:
     settings.MMSEARCH_MODEL_CHOICE.write_text(f"{settings.MMSEARCH_MODEL}\n", encoding="utf-8")
     if settings.MMSEARCH_MODEL == "starter":
         say(STARTER_NOTICE)
+    elif leaves_gpu_idle(settings.MMSEARCH_DEVICE):
+        say(f"The NVIDIA GPU of this machine is not used. To use it, {GPU_MEND}.")
 
 
 def make_first_login() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import dj_database_url
 
 from mmsearch_project import environment as env
+from mmsearch_project import exposure
 from mmsearch_project.logs import logging_config
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -25,23 +26,25 @@ SECRET_KEY = env.secret_key("MMSEARCH_SECRET_KEY", MMSEARCH_DATA_DIR / "secret_k
 HOST = env.text("HOST") or "127.0.0.1"
 PORT = env.whole_number("PORT", 8000, low=1, high=65_535)
 WEB_CONCURRENCY = env.whole_number("WEB_CONCURRENCY", 1, low=1, high=256)
-# Loopback is always among them: health probes on the machine itself need no name.
+MMSEARCH_HTTPS = env.flag("MMSEARCH_HTTPS", default=False)
+CSRF_TRUSTED_ORIGINS = env.words("MMSEARCH_TRUSTED_ORIGINS", ())
 ALLOWED_HOSTS = [
     *env.words("MMSEARCH_ALLOWED_HOSTS", ()),
-    *("localhost", "127.0.0.1", "[::1]"),
+    *exposure.own_names(HOST),
+    *exposure.LOOPBACK_NAMES,
 ]
-MMSEARCH_API_AUTH = env.choice(
-    "MMSEARCH_API_AUTH",
-    ("open", "required"),
-    "open" if HOST in env.LOOPBACK_HOSTS else "required",
+MMSEARCH_EXPOSED_BY = exposure.exposed_by(
+    host=HOST, names=ALLOWED_HOSTS, https=MMSEARCH_HTTPS, origins=CSRF_TRUSTED_ORIGINS
 )
-MMSEARCH_HTTPS = env.flag("MMSEARCH_HTTPS", default=False)
+MMSEARCH_ALLOW_ANONYMOUS_WRITES = env.flag("MMSEARCH_ALLOW_ANONYMOUS_WRITES", default=False)
+MMSEARCH_API_AUTH = exposure.api_auth(
+    MMSEARCH_EXPOSED_BY, anonymous_writes=MMSEARCH_ALLOW_ANONYMOUS_WRITES
+)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = MMSEARCH_HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if MMSEARCH_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = MMSEARCH_HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # probes come past the proxy
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if MMSEARCH_HTTPS else None
-CSRF_TRUSTED_ORIGINS = env.words("MMSEARCH_TRUSTED_ORIGINS", ())
 X_FRAME_OPTIONS = "DENY"
 # TLS ends at the proxy in front; MMSEARCH_HTTPS=1 turns all of these on.
 SILENCED_SYSTEM_CHECKS = (
@@ -168,8 +171,10 @@ MMSEARCH_STORES: dict[str, dict[str, Any]] = {
 MMSEARCH_DEMO = env.flag("MMSEARCH_DEMO", default=True)
 
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────
-MMSEARCH_MAX_UPLOAD_BYTES = 25 * 2**20
-MMSEARCH_MAX_IMAGE_PIXELS = 100_000_000
+MMSEARCH_MAX_UPLOAD_BYTES = env.whole_number("MMSEARCH_MAX_UPLOAD_MB", 25, low=1, high=1024) * 2**20
+MMSEARCH_MAX_IMAGE_PIXELS = 1_000_000 * env.whole_number(
+    "MMSEARCH_MAX_IMAGE_MEGAPIXELS", 100, low=1, high=1000
+)
 MMSEARCH_MAX_CAPTION_LENGTH = 20_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20
 FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20

@@ -1,15 +1,21 @@
 """Joins the two towers into one directory that any CLIP loader reads.
 
-Run: ``python -m training.export``. Weights are written as float16 safetensors.
+Run: ``python -m training.export``. Weights are written as float16 safetensors, and beside them the
+towers for ONNX Runtime, so that a first start converts nothing.
 """
 
 import json
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Final
 
 import torch
 from safetensors.torch import save_file
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+from embeddings.encoders.finding.prepared import SHIPPED
+from embeddings.encoders.preparing.export import export_model
 from training.augment import MEAN, SIDE, STD
 from training.corpus import TOKENIZER
 from training.image import CHECKPOINT as IMAGE_CHECKPOINT
@@ -66,6 +72,18 @@ def main() -> None:
     print(f"{count / 1e6:.2f} M parameters, {size / 1e6:.2f} MB in {STARTER.name}/")
     if size > LIMIT:
         raise SystemExit(f"{size} bytes is more than the {LIMIT} that the repository carries")
+    ship_towers()
+
+
+def ship_towers() -> None:
+    """Put the towers, in the precision that `auto` takes, beside the weights."""
+    with tempfile.TemporaryDirectory() as folder:
+        done = export_model("starter", Path(folder), progress=print)
+        shutil.rmtree(STARTER / SHIPPED, ignore_errors=True)
+        shutil.copytree(done.prepared.directory, STARTER / SHIPPED)
+    (STARTER / SHIPPED).chmod(0o755)
+    for path in (STARTER / SHIPPED).iterdir():
+        path.chmod(0o644)
 
 
 if __name__ == "__main__":

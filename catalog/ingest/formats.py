@@ -13,10 +13,11 @@ SUFFIXES: Final = {
     "BMP": (".bmp", ".dib"),
     "TIFF": (".tif", ".tiff"),
     "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif", ".hif"),
 }
 """Formats that come in, by Pillow's name; the first suffix is the one that we store."""
 
-SUPPORTED: Final = "JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF"
+SUPPORTED: Final = "JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF or HEIC"
 
 _CLAIMS: Final = {suffix: name for name, suffixes in SUFFIXES.items() for suffix in suffixes} | {
     ".svg": "SVG",
@@ -24,8 +25,6 @@ _CLAIMS: Final = {suffix: name for name, suffixes in SUFFIXES.items() for suffix
     ".pdf": "PDF",
     ".eps": "EPS",
     ".ps": "EPS",
-    ".heic": "HEIC",
-    ".heif": "HEIC",
     ".jp2": "JPEG 2000",
     ".jxl": "JPEG XL",
     ".psd": "PSD",
@@ -54,7 +53,9 @@ _SIGNATURES: Final = (
 )
 _BRANDS: Final = {
     **dict.fromkeys((b"avif", b"avis"), "a damaged AVIF picture"),
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC picture"),
+    **dict.fromkeys(
+        (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "a damaged HEIC picture"
+    ),
 }
 
 

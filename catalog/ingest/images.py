@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import BinaryIO, Final
 
+import pillow_heif
 from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from PIL import Image, UnidentifiedImageError
@@ -26,6 +27,8 @@ from catalog.models import Item
 
 logger = logging.getLogger(__name__)
 
+# Pictures inside the picture are not asked for.
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 # Pillow would warn from a third of its own limit on; _open checks every header against ours.
 Image.MAX_IMAGE_PIXELS = None
 # Its remarks on odd metadata name its own source lines; they are no use to an operator.
@@ -65,6 +68,8 @@ class CheckedImage:
     sha256: str
     preview: bytes | None
     """An upright RGB JPEG, or None where the file serves as it is."""
+    note: str = ""
+    """What was odd about it and yet taken, for people."""
 
     @property
     def suffix(self) -> str:
@@ -97,9 +102,13 @@ def check_image(data: bytes, *, filename: str = "") -> CheckedImage:
     A JPEG is decoded at reduced size where it is large, which still reads every byte of it.
     """
     with _opened(data, filename) as image:
-        image_format = _format(image)
+        image_format, claimed = _format(image), formats.claimed_format(filename)
         profile = image.info.get("icc_profile") if image.mode == "RGB" else None
-        serves = len(data) <= OWN_PREVIEW_BYTES and _serves_as_it_is(image)
+        serves = (
+            len(data) <= OWN_PREVIEW_BYTES
+            and claimed in _BROWSER_FORMATS | {None}  # a linked file is served by its name
+            and _serves_as_it_is(image)
+        )
         width, height = _load(image, halve=serves)
         turned = pixels.orientation(image)
         if turned >= 5:
@@ -118,6 +127,7 @@ def check_image(data: bytes, *, filename: str = "") -> CheckedImage:
         height=height,
         sha256=hashlib.sha256(data).hexdigest(),
         preview=preview,
+        note=_mislabelled(filename, claimed, image_format),
     )
 
 
@@ -173,12 +183,6 @@ def _opened(data: bytes, filename: str) -> Iterator[Image.Image]:
 
 
 def _check_header(image: Image.Image, data: bytes, filename: str) -> None:
-    image_format, claimed = _format(image), formats.claimed_format(filename)
-    if claimed is not None and claimed != image_format:
-        raise ImageRefused(
-            f"{_named(filename)} holds {image_format}, but its name says {claimed}. Rename it to"
-            f" end in {formats.SUFFIXES[image_format][0]}."
-        )
     width, height = image.size
     limit = settings.MMSEARCH_MAX_IMAGE_PIXELS
     if width < 1 or height < 1:
@@ -230,6 +234,14 @@ def _encode(picture: Image.Image, profile: bytes | None) -> bytes:
 def _format(image: Image.Image) -> str:
     """Pillow's format name; a phone's JPEG with a second picture behind the first is a JPEG."""
     return "JPEG" if image.format == "MPO" else str(image.format)
+
+
+def _mislabelled(filename: str, claimed: str | None, image_format: str) -> str:
+    if claimed in {None, image_format}:
+        return ""
+    return (
+        f"{_named(filename)} was taken as {image_format}, which it holds; its name says {claimed}."
+    )
 
 
 def _named(filename: str) -> str:

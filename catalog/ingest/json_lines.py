@@ -19,7 +19,8 @@ from catalog.ingest.records import (
     decode_base64,
     rejected,
 )
-from catalog.ingest.rows import text, to_record
+from catalog.ingest.rows import image_name, named_image, text, to_record
+from catalog.ingest.text_files import open_bytes
 
 MAX_LINE: Final = 2**20
 """Bytes of a line without a picture in it."""
@@ -34,16 +35,9 @@ class ByteStream(Protocol):
 
 
 def read_file(path: Path, folder: ImageFolder) -> Iterator[ItemRecord | Outcome]:
-    """The objects of a file; pictures are named by `image_filename`."""
-
-    def image(row: Mapping[str, object]) -> tuple[ImageInput | None, str]:
-        if row.get("image"):
-            raise InvalidField("image", "A file names its pictures: use image_filename.")
-        name = text(row, "image_filename", "image")
-        return (folder.find(name), name) if name else (None, "")
-
-    with path.open("rb") as stream:
-        yield from _read(stream, MAX_LINE, image)
+    """The objects of a file."""
+    with open_bytes(path) as stream:
+        yield from _read(stream, MAX_LINE, lambda row: named_image(row, folder))
 
 
 def records_from_ndjson(stream: ByteStream) -> Iterator[ItemRecord | Outcome]:
@@ -56,7 +50,7 @@ def records_from_ndjson(stream: ByteStream) -> Iterator[ItemRecord | Outcome]:
 
 
 def _inline_image(row: Mapping[str, object]) -> tuple[ImageInput | None, str]:
-    encoded, name = text(row, "image"), text(row, "image_filename", "image")
+    encoded, name = text(row, "image"), image_name(row)
     if encoded is None:
         if name is not None:
             raise InvalidField("image", "image_filename comes alone: add the base64 in image.")

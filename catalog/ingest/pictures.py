@@ -43,6 +43,8 @@ class Picture:
     preview: str = ""
     width: int = 0
     height: int = 0
+    note: str = ""
+    """What was odd about it and yet taken, for people."""
     kept: bool = False
     """The item had it already: nothing was stored, only hash and filename are set."""
 
@@ -77,6 +79,7 @@ def prepare_picture(
         image=_linked_path(local) if local else "",
         width=checked.width,
         height=checked.height,
+        note=checked.note,
     )
     return _store(item_id, picture, checked, data) if store else picture
 

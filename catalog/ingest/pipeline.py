@@ -21,6 +21,7 @@ from catalog.ingest.records import (
     InvalidField,
     ItemRecord,
     Outcome,
+    OutcomeKind,
     UploadedImage,
     clean,
     rejected,
@@ -172,8 +173,16 @@ def _finish(slots: list[_Slot], *, dry_run: bool) -> list[Outcome]:
     outcomes = _write(ready, dry_run=dry_run)
     if unwritten := [p for p, outcome in zip(ready, outcomes, strict=True) if outcome.missing]:
         discard_unnamed(unwritten)
-    written = iter(outcomes)
+    written = iter(map(_noted, ready, outcomes))
     return [next(written) if isinstance(slot, Prepared) else slot for slot in settled]
+
+
+def _noted(prepared: Prepared, outcome: Outcome) -> Outcome:
+    """The outcome with what its picture's check remarked."""
+    note = prepared.picture.note if prepared.picture is not None else ""
+    if not note or outcome.kind is OutcomeKind.REJECTED:
+        return outcome
+    return dataclasses.replace(outcome, note=note)
 
 
 def _settle(record: ItemRecord, future: Future[Picture] | None) -> Prepared | Outcome:

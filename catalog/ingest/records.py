@@ -89,6 +89,8 @@ class Outcome:
     """Why it was rejected, for people."""
     field: str = ""
     """Which input field is at fault: item_id, title, caption, tags, category or image."""
+    note: str = ""
+    """What was odd about a record that was taken in, for people."""
     too_large: bool = False
     """The picture has more bytes than allowed: HTTP 413 rather than 400."""
     missing: bool = False

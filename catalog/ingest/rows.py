@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from catalog.ingest.folders import ImageFolder
 from catalog.ingest.records import (
     ImageInput,
     InvalidField,
@@ -15,6 +16,8 @@ from catalog.ingest.records import (
     split_tags,
 )
 
+IMAGE_KEYS: Final = ("image_filename", "file_name", "filename")
+"""Names under which a row may name its picture, best first."""
 _KINDS: Final = {bool: "true or false", list: "a list", dict: "an object"}
 
 
@@ -56,6 +59,20 @@ def text(row: Mapping[str, object], key: str, field: str | None = None) -> str |
     if not isinstance(value, str):
         raise InvalidField(field or key, f"{key} has to be a text, not {_kind(value)}.")
     return value if value.strip() else None
+
+
+def image_name(row: Mapping[str, object]) -> str | None:
+    """The name that a row gives its picture. Raises InvalidField."""
+    key = next((key for key in IMAGE_KEYS if row.get(key) is not None), IMAGE_KEYS[0])
+    return text(row, key, "image")
+
+
+def named_image(row: Mapping[str, object], folder: ImageFolder) -> tuple[ImageInput | None, str]:
+    """The picture in `folder` that a row of a file names. Raises InvalidField."""
+    if row.get("image"):
+        raise InvalidField("image", "A file names its pictures: use image_filename.")
+    name = image_name(row)
+    return (folder.find(name), name) if name else (None, "")
 
 
 def _item_id(row: Mapping[str, object]) -> str | None:

@@ -1,4 +1,4 @@
-"""Where records come from: a CSV file, a JSON Lines file, or a folder of pictures."""
+"""Where records come from: a CSV or JSON file, or a folder of pictures."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from catalog.ingest import folders, json_lines
+from catalog.ingest import folders, json_array, json_lines
 from catalog.ingest.folders import ImageFolder
 from catalog.ingest.json_lines import records_from_ndjson
 from catalog.ingest.records import IngestError, ItemRecord, Outcome
 from catalog.ingest.tables import HeaderError, Table
+from catalog.ingest.text_files import estimate, open_bytes
 
 __all__ = ["Source", "SourceError", "open_source", "records_from_ndjson"]
 
@@ -70,20 +71,24 @@ def _folder_source(folder: ImageFolder) -> Source:
 def _file_source(path: Path, folder: ImageFolder) -> Source:
     if not path.is_file():
         raise SourceError(f"{path} is neither a file nor a folder.")
-    with path.open("rb") as stream:
+    with open_bytes(path) as stream:
         head = stream.read(_SNIFF_BYTES)
     if head.startswith(_UTF16_MARKS):
         raise SourceError(f"{path} is UTF-16. Save it as UTF-8.")
     if b"\x00" in head.partition(b"\n")[0]:
-        raise SourceError(f"{path} is no text: give a CSV or JSON Lines file, or a folder.")
+        raise SourceError(f"{path} is no text: give a CSV or JSON file, or a folder.")
     content = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if content.startswith(b"["):
-        raise SourceError(f"{path} is one JSON array. Write one object a line (JSON Lines).")
-    if content.startswith(b"{") or path.suffix.lower() in {".jsonl", ".ndjson"}:
-        size, lines = path.stat().st_size, head.count(b"\n") or 1
+        return Source(
+            f"JSON file {path}",
+            max(estimate(path, b"{"), 1),
+            [],
+            lambda: json_array.read_array(path, folder),
+        )
+    if content.startswith(b"{") or {".jsonl", ".ndjson"} & set(map(str.lower, path.suffixes[-2:])):
         return Source(
             f"JSON Lines file {path}",
-            max(round(size / (len(head) or 1) * lines), 1),
+            max(estimate(path, b"\n"), 1),
             [],
             lambda: json_lines.read_file(path, folder),
         )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, TextIO
 
 from catalog.ingest.folders import ImageFolder
-from catalog.ingest.records import ImageInput, ItemRecord, Outcome, rejected
-from catalog.ingest.rows import text, to_record
+from catalog.ingest.records import ItemRecord, Outcome, rejected
+from catalog.ingest.rows import IMAGE_KEYS, named_image, to_record
+from catalog.ingest.text_files import estimate, open_text
 
 COLUMNS: Final = ("id", "image_filename", "caption", "title", "tags", "category")
 MAX_LINE: Final = 2**20
@@ -19,9 +19,10 @@ MAX_LINE: Final = 2**20
 MAX_FIELD: Final = MAX_LINE // 2
 """Characters of a field: fewer, so that the one field of an endless line is found out there."""
 _DELIMITERS: Final = ",;\t|"
-_SAMPLE_BYTES: Final = 2**20
 
-_BY_HEADER: Final = {re.sub(r"[\s_-]", "", name): name for name in (*COLUMNS, "item_id")}
+_BY_HEADER: Final = {
+    re.sub(r"[\s_-]", "", name): name for name in (*COLUMNS, *IMAGE_KEYS, "item_id")
+}
 
 
 class HeaderError(ValueError):
@@ -33,7 +34,7 @@ class Table:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _open(path) as stream:
+        with open_text(path) as stream:
             first = stream.readline(MAX_LINE)
         if not first.strip():
             raise HeaderError(f"{path} is empty: its first line has to name the columns.")
@@ -43,7 +44,7 @@ class Table:
         header = parsed[self.delimiter]
         self.columns = [_column(cell) for cell in header]
         names = [name for name in self.columns if name]
-        if "caption" not in names and "image_filename" not in names:
+        if not {"caption", *IMAGE_KEYS} & set(names):
             raise HeaderError(
                 f"{path} has neither a column caption nor image_filename; its first line names"
                 f" {', '.join(cell.strip() for cell in header)[:300]!r}. Known columns are"
@@ -56,17 +57,13 @@ class Table:
         ]
 
     def estimate_rows(self) -> int:
-        """How many rows there are, judged by the first megabyte."""
-        with self.path.open("rb") as stream:
-            sample = stream.read(_SAMPLE_BYTES)
-            size = os.fstat(stream.fileno()).st_size
-        lines = sample.count(b"\n") or 1
-        return max(round(size / (len(sample) or 1) * lines) - 1, 1)
+        """About how many rows there are."""
+        return max(estimate(self.path, b"\n") - 1, 1)
 
     def read(self, folder: ImageFolder) -> Iterator[ItemRecord | Outcome]:
         """The rows, one at a time; `line` is where a row begins."""
         csv.field_size_limit(MAX_FIELD)
-        with _open(self.path) as stream:
+        with open_text(self.path) as stream:
             reader = csv.reader(_lines(stream), delimiter=self.delimiter)
             next(reader)
             while True:
@@ -95,16 +92,7 @@ class Table:
             )
         row = {name: cell for name, cell in zip(self.columns, cells, strict=False) if name}
 
-        def image(row: Mapping[str, object]) -> tuple[ImageInput | None, str]:
-            name = text(row, "image_filename", "image")
-            return (folder.find(name), name) if name else (None, "")
-
-        return to_record(row, line=begin, image=image)
-
-
-def _open(path: Path) -> TextIO:
-    # Bytes that are no UTF-8 become lone surrogates, which reject their own row alone.
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+        return to_record(row, line=begin, image=lambda row: named_image(row, folder))
 
 
 def _column(cell: str) -> str | None:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('catalog', '0001_items'),
+        ('catalog', '0002_find_items_by_file'),
     ]
 
     operations = [

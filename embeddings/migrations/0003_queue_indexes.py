@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('embeddings', '0001_spaces_vectors_jobs_changes'),
+        ('embeddings', '0002_space_generation'),
     ]
 
     operations = [

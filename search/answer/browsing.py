@@ -29,11 +29,9 @@ class Browsed:
 
 def browse(*, category: str, tags: tuple[str, ...], offset: int, limit: int) -> Browsed:
     """One page of the catalogue, newest first."""
-    items = Item.objects.order_by("-pk")
+    items = Item.objects.with_tags(tags).order_by("-pk")
     if category:
         items = items.filter(category=category)
-    for tag in tags:
-        items = items.filter(tags__name=tag)
     return Browsed(items=list(items[offset : offset + limit]), total=items.count())
 
 

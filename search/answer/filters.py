@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from django.db.models import Q
 
 from catalog.models import Item
 from search.answer.query import SearchQuery
@@ -15,11 +14,9 @@ def allowed_ids(query: SearchQuery) -> Ids | None:
     """Primary keys of the items that the filters allow, ascending; None without filters."""
     if not query.category and not query.tags:
         return None
-    items = Item.objects.order_by("pk")
+    items = Item.objects.with_tags(query.tags).order_by("pk")
     if query.category:
         items = items.filter(category=query.category)
-    for tag in query.tags:
-        items = items.filter(Q(tags__name=tag))
     return np.fromiter(items.values_list("pk", flat=True).iterator(), dtype=np.int64)
 
 

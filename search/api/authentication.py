@@ -1,6 +1,6 @@
 """Token and session logins, asked for only where the API requires a login.
 
-In open mode neither class looks at the request: a client with an old cookie or a stray
+Where the API is open neither class looks at the request: a client with an old cookie or a stray
 `Authorization` header costs no query and meets no CSRF check.
 """
 
@@ -13,19 +13,21 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import authentication
 from rest_framework.request import Request
 
+from search.visitors import is_open
+
 
 class Token(authentication.TokenAuthentication):
-    """`Authorization: Token <key>`, in required mode."""
+    """`Authorization: Token <key>`, where a login is needed."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        return super().authenticate(request) if settings.MMSEARCH_API_AUTH == "required" else None
+        return None if is_open(request._request) else super().authenticate(request)  # noqa: SLF001
 
 
 class Session(authentication.SessionAuthentication):
-    """The browser's login, with Django's CSRF check, in required mode."""
+    """The browser's login, with Django's CSRF check, where a login is needed."""
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
-        return super().authenticate(request) if settings.MMSEARCH_API_AUTH == "required" else None
+        return None if is_open(request._request) else super().authenticate(request)  # noqa: SLF001
 
 
 class SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

@@ -74,4 +74,6 @@ def _outcome_line(outcome: Outcome) -> bytes:
     }
     if outcome.kind is OutcomeKind.REJECTED:
         fields |= {"field": outcome.field, "reason": outcome.reason}
+    if outcome.note:
+        fields["note"] = outcome.note
     return json.dumps(fields, ensure_ascii=False).encode() + b"\n"

@@ -12,8 +12,8 @@ from django.utils.datastructures import MultiValueDict
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 
-from catalog.ingest.records import MAX_TAGS, split_tags
-from catalog.models import Item
+from catalog.ingest.records import split_tags
+from catalog.models import Item, ItemQuerySet
 from embeddings.states import ItemState
 
 
@@ -26,7 +26,7 @@ class TagsField(forms.Field):
         tags = tuple(tag for text in value or () for tag in split_tags(text))
         for tag in tags:
             ProhibitNullCharactersValidator()(tag)
-        return tags[:MAX_TAGS]
+        return tags
 
 
 @extend_schema_field(OpenApiTypes.STR)
@@ -35,10 +35,8 @@ class TagsFilter(django_filters.Filter):  # type: ignore[misc]
 
     field_class = TagsField
 
-    def filter(self, qs: QuerySet[Item], value: tuple[str, ...]) -> QuerySet[Item]:
-        for tag in value:
-            qs = qs.filter(tags__name=tag)
-        return qs
+    def filter(self, qs: ItemQuerySet, value: tuple[str, ...]) -> ItemQuerySet:
+        return qs.with_tags(value or ())
 
 
 class StableOrdering(django_filters.OrderingFilter):  # type: ignore[misc]

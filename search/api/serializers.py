@@ -252,3 +252,4 @@ class BulkOutcome(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(choices=["new", "updated", "unchanged", "rejected"])
     field = serializers.CharField(required=False, help_text="The part at fault, if rejected.")
     reason = serializers.CharField(required=False, help_text="What to mend, if rejected.")
+    note = serializers.CharField(required=False, help_text="What was odd, and yet taken.")

@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSpli
 from catalog.models import ITEM_ID_PATTERN
 from search.api import errors, legacy, status
 from search.api.bulk import BulkView
+from search.api.bulk_delete import BulkDeleteView
 from search.api.items import ITEM_ACTIONS, ItemViewSet
 from search.api.search import SearchView
 
@@ -32,6 +33,7 @@ api_urls: list[URLPattern] = [
         name="api-items",
     ),
     path("api/v1/items/bulk/", BulkView.as_view(), name="api-items-bulk"),
+    path("api/v1/items/bulk-delete/", BulkDeleteView.as_view(), name="api-items-bulk-delete"),
     path(
         "api/v1/items/<item_id:item_id>/",
         ItemViewSet.as_view(ITEM_ACTIONS),

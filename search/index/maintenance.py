@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import logging
+import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
+from django.conf import settings
 from django.db import transaction
 
 from catalog.resources import log_resources
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
-from search.index.space_index import LOAD_BATCH, SpaceIndex, vector_batches
+from search.index.space_index import LOAD_BATCH, SpaceIndex, space_directory, vector_batches
 from search.index.stores.base import StoreError, Vectors, VectorStore
 
 logger = logging.getLogger(__name__)
@@ -22,6 +27,13 @@ RECALL_SAMPLE: Final = 64
 """Stored vectors that serve as queries when recall is measured."""
 PRUNE_BATCH: Final = 10_000
 """Rows a statement: short writes let others in between."""
+LOG_LINES: Final = 100_000
+"""A snapshot this far behind the log is written anew, however little of it changed: the log is
+kept from the oldest snapshot on."""
+UNUSED: Final = "unused"
+"""Empty file in a folder that no space uses; its age is how long that has been so."""
+UNUSED_GRACE: Final = 3600.0
+"""Seconds that such a folder stays: a database put back from a copy may name it again."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,11 +57,30 @@ class Comparison:
         return not (self.missing or self.surplus or self.different or self.damage)
 
 
+@contextmanager
+def the_only_one(*, on_wait: Callable[[], None] | None = None) -> Iterator[bool]:
+    """Keep every other process from maintaining the index meanwhile.
+
+    Where another one does, call `on_wait` and wait for it; without `on_wait` give False at once.
+    """
+    settings.MMSEARCH_INDEX_DIR.mkdir(parents=True, exist_ok=True)
+    with (settings.MMSEARCH_INDEX_DIR / "maintenance.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if on_wait is None:
+                yield False
+                return
+            on_wait()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield True
+
+
 def compact(index: SpaceIndex, *, force: bool = False, threads: int = 1) -> int:
     """Write new snapshots where they are due (or all, with `force`); returns how many."""
     written = 0
     for modality, store in index.stores.items():
-        if not (len(store) if force else store.needs_compaction()):
+        if not (force or store.needs_compaction() or _holds_back_the_log(index, store)):
             continue
         started = time.perf_counter()
         if store.compact(threads=threads):
@@ -62,6 +93,11 @@ def compact(index: SpaceIndex, *, force: bool = False, threads: int = 1) -> int:
             )
             log_resources("snapshot")
     return written
+
+
+def _holds_back_the_log(index: SpaceIndex, store: VectorStore) -> bool:
+    snapshot = store.stats().snapshot_position
+    return bool(snapshot) and index.position - snapshot > LOG_LINES
 
 
 def prune_log(index: SpaceIndex) -> int:
@@ -82,6 +118,30 @@ def prune_log(index: SpaceIndex) -> int:
         with transaction.atomic():
             pruned += VectorChange.objects.filter(pk__in=pks).delete()[0]
     return pruned
+
+
+def sweep_folders() -> int:
+    """Delete snapshots of retired and unknown spaces after UNUSED_GRACE; returns how many spaces'.
+
+    A folder that holds anything else than a space's folder does is left alone.
+    """
+    spaces = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
+    used = {space_directory(space) for space in spaces}
+    expected = {UNUSED, *(modality.value for modality in Modality)}
+    swept = 0
+    for folder in settings.MMSEARCH_INDEX_DIR.iterdir():
+        if not folder.is_dir() or not {each.name for each in folder.iterdir()} <= expected:
+            continue
+        mark = folder / UNUSED
+        if folder in used:
+            mark.unlink(missing_ok=True)
+        elif not mark.exists():
+            mark.touch()
+        elif time.time() - mark.stat().st_mtime > UNUSED_GRACE:
+            shutil.rmtree(folder)
+            swept += 1
+            logger.info("Deleted the index of a space that is no more: %s", folder)
+    return swept
 
 
 def compare(index: SpaceIndex) -> list[Comparison]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from django.utils.module_loading import import_string
 
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
-from embeddings.spaces import SpaceHead, require_head
+from embeddings.spaces import SpaceError, SpaceHead, require_head
 from search.index.stores.base import Ids, Tuning, Vectors, VectorStore
 
 logger = logging.getLogger(__name__)
@@ -31,27 +31,33 @@ logger = logging.getLogger(__name__)
 LOAD_BATCH: Final = 20_000
 """Vectors read from the database at a time."""
 CATCH_UP_WAIT: Final = 2.0
-"""Seconds a search waits for another thread's catch-up before it answers from what is there."""
+"""Seconds that searches wait for a catch-up begun by another thread; they answer from what is
+there after that, or that the index is loading."""
 COUNT_SHARE: Final = 20
 """While the index changes, counting its items takes at most one part in this many of the time."""
 
 
-def build_store(*, fingerprint: str, modality: Modality, dimension: int) -> VectorStore:
+class IndexLoadingError(SpaceError):
+    """The index is read for the first time in this process, which takes long; come back later."""
+
+
+def build_store(space: EmbeddingSpace, modality: Modality) -> VectorStore:
     """The configured store for one modality of a space."""
     configured: dict[str, Any] = settings.MMSEARCH_STORES[settings.MMSEARCH_VECTOR_STORE]
     backend = import_string(configured["BACKEND"])
+    directory = space_directory(space)
     store: VectorStore = backend(
-        dimension,
-        directory=space_directory(fingerprint) / modality.value,
-        key=f"{fingerprint}/{modality.value}",
+        space.dimension,
+        directory=directory / modality.value,
+        key=f"{directory.name}/{modality.value}",
         **configured.get("OPTIONS", {}),
     )
     return store
 
 
-def space_directory(fingerprint: str) -> Path:
+def space_directory(space: EmbeddingSpace) -> Path:
     """Where a space's snapshots are."""
-    return Path(settings.MMSEARCH_INDEX_DIR) / fingerprint
+    return Path(settings.MMSEARCH_INDEX_DIR) / f"{space.fingerprint}-{space.generation}"
 
 
 class SpaceIndex:
@@ -60,14 +66,13 @@ class SpaceIndex:
     def __init__(self, space: EmbeddingSpace) -> None:
         self.space_id = space.pk
         self.stores: dict[Modality, VectorStore] = {
-            modality: build_store(
-                fingerprint=space.fingerprint, modality=modality, dimension=space.dimension
-            )
-            for modality in Modality
+            modality: build_store(space, modality) for modality in Modality
         }
         self.tunings: dict[Modality, Tuning] = {}
         self.loaded = False
         self._lock = threading.Lock()
+        self._loading_since: float | None = None
+        self._read = self._to_read = 0  # vectors, while loading
         self._count = (-1, 0.0, 0)  # position, when to count again, distinct items
 
     @property
@@ -83,11 +88,23 @@ class SpaceIndex:
         return max(last or 0, log_start), log_start
 
     def sync(self) -> None:
-        """Follow the log to its present end, so that the next search sees every commit."""
+        """Follow the log to its present end, so that the next search sees every commit.
+
+        Raises IndexLoadingError where another thread has been at the first load for CATCH_UP_WAIT.
+        """
         if self.loaded and self.log_end()[0] == self.position:
             return
-        if not self._lock.acquire(timeout=CATCH_UP_WAIT if self.loaded else -1):
-            return  # another thread is catching up on much; answer from what is there
+        patience = CATCH_UP_WAIT
+        if (since := self._loading_since) is not None:
+            # Not the same wait for each that comes: they would take up every thread there is.
+            patience = max(0.0, since + CATCH_UP_WAIT - time.monotonic())
+        if not self._lock.acquire(timeout=patience):
+            if self.loaded:
+                return  # another thread is catching up on much; answer from what is there
+            raise IndexLoadingError(
+                f"The index is loading: {self._read:,} of {self._to_read:,} vectors are read."
+                " Ask again in a few seconds."
+            )
         try:
             self._catch_up()
         finally:
@@ -98,13 +115,16 @@ class SpaceIndex:
         with self._lock:
             self._catch_up()
 
-    def rebuild(self) -> None:
-        """Read every vector from the database anew; readers see the old state until the end."""
+    def rebuild(self, *, on_read: Callable[[int], None] | None = None) -> None:
+        """Read every vector from the database anew; readers see the old state until the end.
+
+        `on_read` is told of each batch read how many vectors it held.
+        """
         with self._lock:
             end, _ = self.log_end()
             for modality, store in self.stores.items():
                 with _whole_or_nothing(store):
-                    self._load(modality, store, end)
+                    self._load(modality, store, end, on_read)
             self.loaded = True
 
     def searchable_items(self) -> int:
@@ -121,6 +141,19 @@ class SpaceIndex:
         return count
 
     def _catch_up(self) -> None:
+        if self.loaded:
+            self._follow()
+            return
+        self._read = 0
+        self._to_read = Embedding.objects.filter(space=self.space_id).count()
+        self._loading_since = time.monotonic()
+        try:
+            self._follow()
+            self.loaded = True
+        finally:
+            self._loading_since = None
+
+    def _follow(self) -> None:
         started = time.perf_counter()
         end, log_start = self.log_end()
         for modality, store in self.stores.items():
@@ -129,16 +162,22 @@ class SpaceIndex:
                 start = store.position() if staged is None else staged
                 if start == end and staged is None and self.loaded:
                     continue
-                if start == 0 or not log_start <= start <= end:
-                    self._load(modality, store, end)
+                replayable = start > 0 and log_start <= start <= end
+                if replayable and self._replay(modality, store, start, end):
+                    self._read += len(store)
                 else:
-                    self._replay(modality, store, start, end)
-        self.loaded = True
+                    self._load(modality, store, end)
         elapsed = time.perf_counter() - started
         if elapsed > 0.5:
             logger.info("Index caught up to change %d in %.2f s", end, elapsed)
 
-    def _load(self, modality: Modality, store: VectorStore, end: int) -> None:
+    def _load(
+        self,
+        modality: Modality,
+        store: VectorStore,
+        end: int,
+        on_read: Callable[[int], None] | None = None,
+    ) -> None:
         started = time.perf_counter()
         store.reset()
         rows = Embedding.objects.filter(space=self.space_id, modality=modality).order_by("item")
@@ -148,11 +187,15 @@ class SpaceIndex:
         ):
             store.upsert(ids, vectors)
             count += ids.size
+            self._read += ids.size
+            if on_read is not None:
+                on_read(ids.size)
         store.commit(end)
         elapsed = time.perf_counter() - started
         logger.info("Index loaded %d %s vectors in %.2f s", count, modality.value, elapsed)
 
-    def _replay(self, modality: Modality, store: VectorStore, start: int, end: int) -> None:
+    def _replay(self, modality: Modality, store: VectorStore, start: int, end: int) -> bool:
+        """Take over the changes after `start`; False where they were pruned meanwhile."""
         started = time.perf_counter()
         changes = VectorChange.objects.filter(
             space=self.space_id, modality=modality, seq__gt=start, seq__lte=end
@@ -170,6 +213,8 @@ class SpaceIndex:
                 added += ids.size
             store.remove(np.array(sorted(window), dtype=np.int64))
             removed += len(window)
+        if self.log_end()[1] > start:
+            return False
         store.commit(end)
         if added or removed:
             logger.info(
@@ -179,6 +224,7 @@ class SpaceIndex:
                 modality.value,
                 (time.perf_counter() - started) * 1000,
             )
+        return True
 
 
 @contextmanager

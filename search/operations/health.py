@@ -13,7 +13,7 @@ from embeddings.backends import default_encoder
 from embeddings.encoders.base import Encoder, EncoderError
 from embeddings.query_vectors import encode_query_text
 from embeddings.spaces import SpaceError
-from search.index.space_index import SpaceIndex, current_index
+from search.index.space_index import current_index
 
 OK: Final = "ok"
 LOADING: Final = "loading"
@@ -38,7 +38,7 @@ def readiness() -> Readiness:
     """Look at database, model and index.
 
     Loads what is not loaded yet. That may take long, so only one caller waits for it; the others
-    are told that it is loading.
+    are told that it is loading, and how much of the index is read.
     """
     database = _database()
     if database != OK:
@@ -75,20 +75,9 @@ def _index() -> str:
     """Whether every commit so far can be searched."""
     try:
         index = current_index()
-        if index.loaded:
-            return _catch_up(index)
-        if not _loading.acquire(blocking=False):
-            return LOADING
-        try:
-            return _catch_up(index)
-        finally:
-            _loading.release()
+        end, _ = index.log_end()
+        index.sync()
     except (SpaceError, EncoderError) as exc:
         return str(exc)
-
-
-def _catch_up(index: SpaceIndex) -> str:
-    end, _ = index.log_end()
-    index.sync()
     behind = end - index.position
     return OK if behind <= 0 else f"{behind:,} changes behind"

@@ -9,7 +9,9 @@ from django.core.files.uploadedfile import UploadedFile
 
 from catalog.ingest import ItemRecord, UploadedImage, split_tags
 
-PICTURE_TYPES = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,image/avif"
+PICTURE_TYPES = (
+    "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,image/avif,.heic,.heif"
+)
 
 
 class PictureQueryForm(forms.Form):

@@ -5,19 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from django.http import FileResponse, Http404, HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import get_conditional_response
 from django.utils.http import http_date, quote_etag
 
+from catalog.models import Item
 from catalog.storage import LINK_PREFIX, CatalogStorage
+from search.pages import query_pictures
+from search.visitors import is_open
 
 PICTURE_TYPES: Final = {
     ".avif": "image/avif",
     ".bmp": "image/bmp",
     ".gif": "image/gif",
+    ".heic": "image/heic",
+    ".heif": "image/heif",
     ".jfif": "image/jpeg",
     ".jpeg": "image/jpeg",
     ".jpg": "image/jpeg",
@@ -34,14 +38,14 @@ LINKED: Final = 300
 
 
 def media_response(request: HttpRequest, name: str) -> HttpResponseBase:
-    """The stored file `name`, or 304 where the browser has it. Raises Http404.
+    """The file `name` of an item or of a query, or 304 where the browser has it. Raises Http404.
 
-    Of a linked folder only pictures are served, whatever else lies in it.
+    Names that no item holds lead nowhere, whatever lies in the media folder or a linked one.
     """
+    if not query_pictures.is_name(name) and not Item.objects.with_file(name).exists():
+        raise Http404(f"No item has the picture {name!r}.")
     linked = name.startswith(f"{LINK_PREFIX}/")
     content_type = PICTURE_TYPES.get(Path(name).suffix.lower(), "")
-    if linked and not content_type:
-        raise Http404(f"{name!r} is no picture.")
     try:
         path = Path(CatalogStorage().path(name))
         stream = path.open("rb")
@@ -60,14 +64,14 @@ def media_response(request: HttpRequest, name: str) -> HttpResponseBase:
             as_attachment=not content_type,
             filename=path.name,
         )
-    _set_headers(response, etag=etag, modified=stat.st_mtime, linked=linked)
+    audience = "public" if is_open(request) else "private"
+    lifetime = f"max-age={LINKED}" if linked else f"max-age={IMMUTABLE}, immutable"
+    response["Cache-Control"] = f"{audience}, {lifetime}"
+    _set_headers(response, etag=etag, modified=stat.st_mtime)
     return response
 
 
-def _set_headers(response: HttpResponseBase, *, etag: str, modified: float, linked: bool) -> None:
-    audience = "public" if settings.MMSEARCH_API_AUTH == "open" else "private"
-    lifetime = f"max-age={LINKED}" if linked else f"max-age={IMMUTABLE}, immutable"
-    response["Cache-Control"] = f"{audience}, {lifetime}"
+def _set_headers(response: HttpResponseBase, *, etag: str, modified: float) -> None:
     response["ETag"] = etag
     response["Last-Modified"] = http_date(modified)
     response["X-Content-Type-Options"] = "nosniff"

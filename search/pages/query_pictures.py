@@ -51,6 +51,11 @@ def name(token: str) -> str:
     return f"{FOLDER}/{token}.png"
 
 
+def is_name(name: str) -> bool:
+    """Whether `name` below the media folder can be a kept picture's."""
+    return re.fullmatch(rf"{FOLDER}/{_TOKEN.pattern}\.png", name) is not None
+
+
 def _clear_old(folder: Path) -> None:
     oldest = time.time() - KEPT
     files = sorted(((_modified(file), file) for file in folder.glob("*.png")), reverse=True)

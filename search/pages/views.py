@@ -31,6 +31,7 @@ from search.pages.forms import PictureQueryForm, UploadForm
 from search.pages.media import media_response
 from search.pages.query_pictures import PictureGone
 from search.pages.tiles import Choice, Shown, Tile, shown_page, tiles_of
+from search.visitors import is_open
 
 EXAMPLES: Final = (
     "a red apple",
@@ -48,11 +49,11 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def visitors_only(view: View[P]) -> View[P]:
-    """Let everyone in where `MMSEARCH_API_AUTH=open`, else whoever logged in."""
+    """Let everyone in where the installation is open to the request, else whoever logged in."""
 
     @functools.wraps(view)
     def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-        if settings.MMSEARCH_API_AUTH == "open" or request.user.is_authenticated:
+        if is_open(request) or request.user.is_authenticated:
             return view(request, *args, **kwargs)
         return redirect_to_login(request.get_full_path())
 
@@ -212,4 +213,6 @@ def _item_address(item_id: str, *, saved: str) -> str:
 @visitors_only
 def media(request: HttpRequest, path: str) -> HttpResponseBase:
     """A stored picture."""
+    if "\x00" in path:  # PostgreSQL would refuse the question
+        raise Http404("A picture's name has no null characters.")
     return media_response(request, path)

@@ -32,7 +32,7 @@ from tests.catalog.pictures import corners, encoded, near, opened, photo, turned
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "HEIF")
 
 
 def png_header(width: int, height: int) -> bytes:
@@ -84,7 +84,7 @@ def test_check_image_makes_a_second_file_of_a_small_picture_with_much_metadata()
     assert len(preview) < 5000
 
 
-@pytest.mark.parametrize("image_format", ["GIF", "BMP", "TIFF", "AVIF"])
+@pytest.mark.parametrize("image_format", ["GIF", "BMP", "TIFF", "AVIF", "HEIF"])
 def test_check_image_makes_a_jpeg_of_what_browsers_or_encoder_read_badly(image_format: str) -> None:
     preview = check_image(encoded(photo(64, 48), image_format)).preview
     assert preview is not None
@@ -126,8 +126,8 @@ def test_check_image_turns_a_photo_upright(orientation: int, size: tuple[int, in
 def test_check_image_turns_other_formats_upright_too() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    for image_format in ("PNG", "WEBP", "TIFF", "AVIF"):
-        data = encoded(photo(64, 48), image_format, exif=exif)
+    for image_format in ("PNG", "WEBP", "TIFF", "AVIF", "HEIF"):
+        data = encoded(photo(64, 48), image_format, exif=exif.tobytes())
         checked = check_image(data)
         assert (image_format, checked.width, checked.height) == (image_format, 48, 64)
         assert near(
@@ -268,7 +268,7 @@ def test_reduced_decoding_sees_what_full_decoding_sees() -> None:
         ("Wörter, später".encode(), "", "The file is a text."),
         (b"<!DOCTYPE html><html></html>", "", "The file is a web page."),
         (b"PK\x03\x04" + bytes(60), "", "The file is a ZIP archive."),
-        (b"\x00\x00\x00\x18ftypheic" + bytes(60), "x.heic", "'x.heic' is a HEIC picture."),
+        (b"\x00\x00\x00\x18ftypheic" + bytes(60), "x", "'x' is a damaged HEIC picture."),
         (b"\x00\x00\x00\x18ftypisom" + bytes(60), "", "The file is a video."),
         (bytes(100), "", "The file is no picture that we know, or a damaged one."),
     ],
@@ -279,7 +279,7 @@ def test_check_image_says_what_a_file_is_instead_of_a_picture(
     with pytest.raises(ImageRefused) as refusal:
         check_image(data, filename=filename)
     assert str(refusal.value) == (
-        f"{reason} A picture has to be JPEG, PNG, GIF, WebP, BMP, TIFF or AVIF."
+        f"{reason} A picture has to be JPEG, PNG, GIF, WebP, BMP, TIFF, AVIF or HEIC."
     )
 
 
@@ -297,17 +297,18 @@ def test_check_image_refuses_formats_that_pillow_could_read(image_format: str) -
         check_image(data)
 
 
-def test_check_image_refuses_a_name_that_does_not_fit_the_content() -> None:
+def test_check_image_takes_a_picture_by_its_content_whatever_its_name_says() -> None:
     data = encoded(photo(), "PNG")
-    with pytest.raises(ImageRefused) as refusal:
-        check_image(data, filename="C:/photos/cat.jpg")
-    assert str(refusal.value) == (
-        "'cat.jpg' holds PNG, but its name says JPEG. Rename it to end in .png."
-    )
-    with pytest.raises(ImageRefused, match=r"holds PNG, but its name says SVG"):
-        check_image(data, filename="cat.svg")
+    checked = check_image(data, filename="C:/photos/cat.jpg")
+    assert (checked.format, checked.suffix, checked.preview) == ("PNG", ".png", None)
+    assert checked.note == "'cat.jpg' was taken as PNG, which it holds; its name says JPEG."
     for name in ("cat.PNG", "cat", "cat.upload", ""):
-        assert check_image(data, filename=name).format == "PNG"
+        assert check_image(data, filename=name).note == ""
+
+
+def test_check_image_makes_a_second_file_where_the_name_keeps_browsers_from_the_first() -> None:
+    for name in ("cat.svg", "cat.heic", "cat.tiff"):
+        assert check_image(encoded(photo(), "PNG"), filename=name).preview is not None
 
 
 @pytest.mark.parametrize("image_format", FORMATS)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import gzip
 import io
 import json
 import os
@@ -106,8 +108,7 @@ def test_csv_columns_may_be_few_reordered_and_unknown(tmp_path: Path) -> None:
         ),
         (b"id,caption,Caption\n", "names the column caption twice. Rename one of them."),
         ('id,caption\n1,"x"\n'.encode("utf-16"), "is UTF-16. Save it as UTF-8."),
-        (b"\x00\x01\x02", "is no text: give a CSV or JSON Lines file, or a folder."),
-        (b'[{"caption": "x"}]', "is one JSON array. Write one object a line (JSON Lines)."),
+        (b"\x00\x01\x02", "is no text: give a CSV or JSON file, or a folder."),
     ],
 )
 def test_unusable_files_are_named_with_the_mend(
@@ -304,6 +305,109 @@ def test_json_lines_refuse_bytes_that_are_no_utf8_and_endless_lines(tmp_path: Pa
 def test_json_lines_keep_lone_surrogates_for_the_records_check(tmp_path: Path) -> None:
     (record,) = records(write(tmp_path / "rows.jsonl", '{"caption": "\\ud800"}\n'))
     assert record.caption == "\ud800"
+
+
+@pytest.mark.parametrize("key", ["image_filename", "file_name", "filename"])
+def test_pictures_have_the_names_that_data_sets_give_them(tmp_path: Path, key: str) -> None:
+    (tmp_path / "cat.jpg").write_bytes(b"a picture")
+    row = {"id": "a", key: "cat.jpg", "caption": "A cat"}
+    expected = ItemRecord(
+        item_id="a", caption="A cat", image=LocalImage(path=(tmp_path / "cat.jpg").resolve())
+    )
+    for name, content in (
+        ("rows.csv", f"id,{key},caption\na,cat.jpg,A cat\n"),
+        ("rows.jsonl", json.dumps(row)),
+        ("rows.json", json.dumps([row])),
+    ):
+        (record,) = records(write(tmp_path / name, content))
+        assert dataclasses.replace(record, line=None) == expected, name
+    both = write(tmp_path / "both.csv", "id,filename,image_filename\na,other.jpg,cat.jpg\n")
+    (record,) = records(both)
+    assert record.image == expected.image
+
+
+# ── JSON arrays ─────────────────────────────────────────────────────────────────────────────────
+
+
+def test_json_array_is_read(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "rows.json",
+        b'\xef\xbb\xbf \n[{"id": 1, "caption": "one"},\n\n {"id": "b",\n "tags": ["a, b"],'
+        b' "caption": "]}\\","},5,\n{"caption": 7}]\n',
+    )
+    assert list(open_source(path))[:2] == [
+        ItemRecord(item_id="1", caption="one", line=2),
+        ItemRecord(item_id="b", caption=']}",', tags=("a, b",), line=4),
+    ]
+    assert rejections(path) == [
+        (5, "", 'The entry is not a JSON object: {"caption": "…"}.'),
+        (6, "caption", "caption has to be a text, not a number."),
+    ]
+    assert list(open_source(write(tmp_path / "none.json", "[ ]"))) == []
+
+
+@pytest.mark.parametrize("piece", [1, 7, 2**16])
+def test_json_array_is_the_same_in_whatever_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+) -> None:
+    monkeypatch.setattr("catalog.ingest.json_array._PIECE", piece)
+    rows = [{"id": f"r{n}", "caption": "é,]" * n, "tags": ["x"] * (n % 3)} for n in range(40)]
+    path = write(tmp_path / "rows.json", json.dumps(rows, ensure_ascii=False, indent=1))
+    assert [(r.item_id, r.caption) for r in records(path)] == [
+        (row["id"], row["caption"] or None) for row in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["", ",", ', {"caption": "two"', ', {"caption": "two"} {', "} ]", ", nothing]", "] [", "," * 9],
+)
+def test_json_array_that_breaks_off_is_read_up_to_there(tmp_path: Path, rest: str) -> None:
+    path = write(tmp_path / "rows.json", '[{"id": "a", "caption": "one"},\n{"id": "b"}' + rest)
+    read = list(open_source(path))
+    assert isinstance(read[0], ItemRecord)
+    last = read[-1]
+    assert isinstance(last, Outcome)
+    assert last.line == 2
+    assert last.reason.startswith("From here on the file is not a valid JSON array: ")
+
+
+def test_json_array_of_endless_or_deep_entries_is_refused_at_bounded_memory(tmp_path: Path) -> None:
+    for content in ('[{"caption": "' + "x" * 5_000_000 + '"}]', "[" * 3_000_000):
+        ((line, _, reason),) = rejections(write(tmp_path / "rows.json", content))
+        assert line == 1
+        assert "From here on" in reason
+
+
+# ── compressed files ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("name", ["rows.csv.gz", "rows.jsonl.gz", "rows.json.gz", "rows"])
+def test_compressed_files_are_read_like_others(tmp_path: Path, name: str) -> None:
+    rows = [{"id": f"r{n}", "caption": f"caption {n}"} for n in range(3_000)]
+    if name == "rows.csv.gz":
+        content = "id,caption\n" + "".join(f"{row['id']},{row['caption']}\n" for row in rows)
+    elif name == "rows.json.gz":
+        content = json.dumps(rows)
+    else:
+        content = "".join(json.dumps(row) + "\n" for row in rows)
+    path = write(tmp_path / name, gzip.compress(content.encode()))
+    assert [(r.item_id, r.caption) for r in records(path)] == [
+        (row["id"], row["caption"]) for row in rows
+    ]
+    assert abs(open_source(path).estimated - len(rows)) < len(rows) / 5
+
+
+def test_compressed_file_that_is_cut_short_is_an_error_of_reading(tmp_path: Path) -> None:
+    content = "id,caption\n" + "".join(f"r{n},{os.urandom(99).hex()}\n" for n in range(12_000))
+    packed = gzip.compress(content.encode())
+    path = write(tmp_path / "rows.csv.gz", packed[:-5000])
+    source = open_source(path)
+    read: list[ItemRecord | Outcome] = []
+    with pytest.raises(OSError, match=r"rows\.csv\.gz is cut short or damaged as a gzip file: "):
+        read.extend(source)
+    assert len(read) > 11_000
+    assert "is cut short or damaged" in unusable(write(path, packed[:500]))
 
 
 # ── where pictures are ──────────────────────────────────────────────────────────────────────────

@@ -101,6 +101,22 @@ def test_retiring_deletes_vectors_and_keeps_the_record(
         assert not Embedding.objects.filter(space=space).exists()
 
 
+def test_a_retired_space_opened_again_is_another(
+    space: EmbeddingSpace, indexed_items: dict[str, Item]
+) -> None:
+    with model("other"):
+        open_space()
+        retire_space(space)
+
+    again = open_space().space
+
+    assert (again.fingerprint, again.state) == (space.fingerprint, "active")
+    assert again.pk != space.pk
+    assert again.generation != space.generation
+    assert states.counts().pending == len(indexed_items)
+    assert EmbeddingSpace.objects.get(pk=space.pk).state == EmbeddingSpace.State.RETIRED
+
+
 def test_one_encoder_serves_a_process_until_settings_change() -> None:
     first = encoders["default"]
     assert encoders["default"] is first

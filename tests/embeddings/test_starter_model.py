@@ -11,10 +11,17 @@ from PIL import Image
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
+from embeddings.encoders.finding.model_files import ModelFiles
+from embeddings.encoders.finding.prepared import find_prepared
+from embeddings.encoders.preparing.export import export_model
+from embeddings.encoders.preparing.parity import Samples, demo_samples, encode_samples
+from embeddings.encoders.serving.onnx_towers import OnnxTowers
+
 ROOT = Path(__file__).resolve().parents[2]
 STARTER = ROOT / "embeddings" / "starter"
 DEMO = ROOT / "demo"
 MAX_BYTES = 25_000_000
+MAX_PREPARED_BYTES = 20_000_000
 MAX_PARAMETERS = 12_000_000
 
 
@@ -115,3 +122,21 @@ def test_text_tower_knows_words_that_mean_the_same(
 ) -> None:
     asked, same, other = text_vectors(model, [word, near, far])
     assert asked @ same > asked @ other + 0.2
+
+
+def test_shipped_towers_are_those_that_preparing_makes(tmp_path: Path) -> None:
+    demo = demo_samples()
+    compared = Samples(demo.texts[:40], demo.images[:40])
+    files = ModelFiles("starter", STARTER)
+    shipped = find_prepared(tmp_path, files, "auto")
+    assert shipped is not None
+    assert shipped.directory == STARTER / "prepared"
+    assert sum(path.stat().st_size for path in shipped.directory.iterdir()) <= MAX_PREPARED_BYTES
+
+    made = export_model("starter", tmp_path, precision="int8", samples=lambda: compared).prepared
+
+    assert made.directory.parent == tmp_path
+    assert made.description == shipped.description
+    expected, got = (encode_samples(OnnxTowers(one, "cpu"), compared) for one in (made, shipped))
+    assert (expected.texts * got.texts).sum(axis=1).min() >= 0.9999
+    assert (expected.images * got.images).sum(axis=1).min() >= 0.9999

@@ -2,6 +2,7 @@
 
     <models>/<slug>-<revision>-<precision>/   towers, tokenizer, manifest; never changed again
     <models>/<slug>-<revision>.json           which precision `auto` takes, why, for which files
+    <a model's own folder>/prepared/          the same towers, where the model came with them
 
 A directory appears by one rename, so whoever sees it sees all of it.
 """
@@ -26,6 +27,7 @@ MANIFEST: Final = "manifest.json"
 TEXT_TOWER: Final = "text.onnx"
 IMAGE_TOWER: Final = "image.onnx"
 TOKENIZER: Final = "tokenizer.json"
+SHIPPED: Final = "prepared"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,14 +73,19 @@ def prepared_directory(models: Path, files: ModelFiles, precision: str) -> Path:
 def find_prepared(models: Path, files: ModelFiles, precision: str) -> Prepared | None:
     """The prepared model of exactly these files; `auto` takes the precision that was chosen.
 
-    Reads no weights: the choice remembers sizes and times of the files it was made for.
+    The choice remembers sizes and times of the files it was made for, so that it is found without
+    reading weights. Where none was made, the towers that came with the model are taken.
     """
     for path in sorted(models.glob(f"{slug(files.name)}-*.json")):
         choice = _read_json(path)
         if choice is not None and choice.get("state") == files.state:
             chosen = choice["precision"] if precision == "auto" else precision
             return Prepared.read(path.with_name(f"{path.stem}-{chosen}"))
-    return None
+    shipped = Prepared.read(files.directory / SHIPPED)
+    if shipped is None or precision not in ("auto", shipped.description.precision):
+        return None
+    same = shipped.description == files.describe(shipped.description.precision)
+    return shipped if same else None
 
 
 def write_choice(

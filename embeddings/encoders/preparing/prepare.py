@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from embeddings.encoders.base import EncoderError
-from embeddings.encoders.finding.model_files import resolve_model
+from embeddings.encoders.finding.model_files import local_files, resolve_model
 from embeddings.encoders.finding.prepared import Prepared, check_precision, find_prepared
 
 Progress = Callable[[str], None]
 PROJECT: Final = Path(__file__).resolve().parents[3]
+LIBRARIES: Final = ("torch", "transformers", "onnx")
 
 
 def ensure_prepared(
@@ -28,9 +30,11 @@ def ensure_prepared(
     Safe from several processes at once. Raises EncoderError.
     """
     check_precision(precision)
-    files = resolve_model(model)
-    prepared = find_prepared(directory, files, precision)
+    files = local_files(model)
+    prepared = find_prepared(directory, files, precision) if files else None
     if prepared is None:
+        require_libraries()  # before a download that would be in vain
+        files = resolve_model(model)
         _prepare_in_child(model, directory, precision, progress)
         prepared = find_prepared(directory, files, precision)
     if prepared is None:
@@ -38,6 +42,16 @@ def ensure_prepared(
             f"The model {model!r} changed on disk while it was being prepared: try again."
         )
     return prepared
+
+
+def require_libraries() -> None:
+    """Raise EncoderError where what preparing needs, and serving does without, is missing."""
+    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise EncoderError(
+            f"Preparing a model needs {', '.join(missing)}, which serving does without: run "
+            "`make install-all`, then start again."
+        )
 
 
 def _prepare_in_child(model: str, directory: Path, precision: str, progress: Progress) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from embeddings.encoders.base import Encoder, EncoderDescription, Vectors
+from embeddings.encoders.finding.model_files import STARTER
 from embeddings.encoders.finding.prepared import Prepared, check_precision
 from embeddings.encoders.finding.usable import check_model
 from embeddings.encoders.preparing.prepare import ensure_prepared
@@ -41,7 +42,8 @@ class OnnxEncoder(Encoder):
         self._name = model
         self._directory = Path(directory)
         self._precision = precision
-        self._device = device
+        # The starter comes prepared for processors and is quick there: a GPU only where asked for.
+        self._device = "cpu" if (model, device) == (STARTER, "auto") else device
         self._threads = threads
         self._lock = threading.Lock()
         self._towers: OnnxTowers | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,9 @@ IMAGE_BATCH: Final = 4
 """Pictures one run sees at once: more is no faster and takes memory."""
 TEXT_BATCH: Final = 32
 """Texts one run sees at most."""
+GPU_MEND: Final = (
+    "install onnxruntime-gpu in place of onnxruntime (docs/configuration.md, *NVIDIA*)"
+)
 
 
 class OnnxTowers:
@@ -107,12 +111,18 @@ class OnnxTowers:
         providers = ["CUDAExecutionProvider"] if uses_cuda(self._device) else []
         providers.append("CPUExecutionProvider")
         try:
-            return onnxruntime.InferenceSession(path, options, providers=providers)
+            session = onnxruntime.InferenceSession(path, options, providers=providers)
         except Exception as exc:
             raise EncoderError(
                 f"{path} cannot be loaded ({exc}): delete {path.parent} and start again, the "
                 f"model is then prepared anew."
             ) from exc
+        if self._device == "cuda" and providers[0] not in session.get_providers():
+            raise EncoderError(
+                "MMSEARCH_DEVICE=cuda, but ONNX Runtime could not start CUDA; the lines above name "
+                f"the library that it lacks: {GPU_MEND}, or set MMSEARCH_DEVICE=cpu."
+            )
+        return session
 
 
 def uses_cuda(device: str) -> bool:
@@ -124,10 +134,16 @@ def uses_cuda(device: str) -> bool:
     available = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if device == "cuda" and not available:
         raise EncoderError(
-            "MMSEARCH_DEVICE=cuda, but ONNX Runtime has no CUDA here: install onnxruntime-gpu in "
-            "place of onnxruntime, or set MMSEARCH_DEVICE=cpu."
+            f"MMSEARCH_DEVICE=cuda, but ONNX Runtime has no CUDA here: {GPU_MEND}, or set "
+            "MMSEARCH_DEVICE=cpu."
         )
     return available
+
+
+def leaves_gpu_idle(device: str) -> bool:
+    """Whether `auto` means the processor on a machine with an NVIDIA GPU."""
+    has_gpu = Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi")
+    return device == "auto" and bool(has_gpu) and not uses_cuda(device)
 
 
 def usable_processors() -> int:

@@ -3,14 +3,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import signal
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, TextIO, TypeVar
+from typing import Any, Final, TextIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
@@ -27,28 +26,29 @@ from catalog.ingest import (
 from embeddings import states, worker
 from embeddings.encoders.base import EncoderError
 from embeddings.liveness import worker_is_alive
+from embeddings.management.interruption import INTERRUPTED, stoppable, until
 from embeddings.management.progress import Progress
 from embeddings.opening import open_space
 from embeddings.spaces import SpaceError, active_space
 
 SHOWN_REJECTIONS: Final = 10
-"""Rejected rows that are printed; the others are for --errors."""
+"""Rejected rows that are printed, and notes; the other rejections are for --errors."""
 POLL_SECONDS: Final = 1.0
-REJECTED, UNUSABLE, INTERRUPTED = 1, 2, 130
+REJECTED, UNUSABLE = 1, 2
 RUN_AGAIN: Final = "Run the same command again to go on where this stopped."
-
-Thing = TypeVar("Thing")
 
 
 class Command(BaseCommand):
     help = (
-        "Ingest a CSV file, a JSON Lines file, or a folder of pictures. Items are known by their"
+        "Ingest a CSV file, a JSON file, or a folder of pictures. Items are known by their"
         " id: running again updates what differs and leaves the rest alone. Exits with 0 where all"
         " went well, 1 where rows were rejected, 2 where the source cannot be used."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", type=Path, help="CSV, JSON Lines, or a folder of pictures")
+        parser.add_argument(
+            "source", type=Path, help="CSV, JSON Lines, JSON array (each also as .gz), or a folder"
+        )
         parser.add_argument(
             "--images", type=Path, metavar="DIR", help="folder of the pictures that the rows name"
         )
@@ -78,7 +78,7 @@ class Command(BaseCommand):
             source = open_source(options["source"], images=options["images"], link=options["link"])
         except SourceError as exc:
             raise CommandError(str(exc), returncode=UNUSABLE) from exc
-        with _errors_file(options["errors"]) as errors, _stoppable() as stop:
+        with _errors_file(options["errors"]) as errors, stoppable() as stop:
             counts = self._ingest(source, errors, stop, options["batch_size"], dry_run=dry_run)
             failed = 0
             if options["wait"] and not dry_run and not stop.is_set():
@@ -100,16 +100,20 @@ class Command(BaseCommand):
     ) -> Counter[OutcomeKind]:
         """Ingest, report, and count outcomes by kind."""
         counts: Counter[OutcomeKind] = Counter()
+        notes = 0
         started = time.monotonic()
         self.stdout.write(f"Reading {source.description}")
         with Progress(sys.stderr, total=source.estimated, what="rows") as progress:
             try:
-                outcomes = ingest(_until(stop, source), batch_size=batch_size, dry_run=dry_run)
+                outcomes = ingest(until(stop, source), batch_size=batch_size, dry_run=dry_run)
                 for outcome in outcomes:
                     counts[outcome.kind] += 1
                     progress.advance()
                     if outcome.kind is OutcomeKind.REJECTED:
                         _report(outcome, counts[OutcomeKind.REJECTED], progress, errors)
+                    if outcome.note:
+                        notes += 1
+                        _note(outcome, notes, progress)
             except (OSError, DatabaseError) as exc:
                 raise CommandError(
                     f"Stopped after {counts.total():,} rows: {exc}. {RUN_AGAIN}",
@@ -170,6 +174,13 @@ def _report(outcome: Outcome, number: int, progress: Progress, errors: TextIO | 
         progress.note("More rows are rejected: --errors FILE lists them all.")
 
 
+def _note(outcome: Outcome, number: int, progress: Progress) -> None:
+    if number <= SHOWN_REJECTIONS:
+        progress.note(f"Line {outcome.line}: {outcome.note}")
+    elif number == SHOWN_REJECTIONS + 1:
+        progress.note("More pictures have a name that claims another format.")
+
+
 def _summary(counts: Counter[OutcomeKind], seconds: float, *, dry_run: bool) -> str:
     total = counts.total()
     parts = ", ".join(f"{counts[kind]:,} {kind.value}" for kind in OutcomeKind)
@@ -180,33 +191,6 @@ def _summary(counts: Counter[OutcomeKind], seconds: float, *, dry_run: bool) -> 
     if total and counts[OutcomeKind.UNCHANGED] == total:
         return f"{text} Nothing has changed."
     return text
-
-
-def _until(stop: threading.Event, records: Iterable[Thing]) -> Iterator[Thing]:
-    for record in records:
-        if stop.is_set():
-            return
-        yield record
-
-
-@contextlib.contextmanager
-def _stoppable() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; a second one interrupts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def on_signal(number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(number, previous[signal.Signals(number)])
-
-    previous = {n: signal.signal(n, on_signal) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

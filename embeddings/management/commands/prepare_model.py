@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from embeddings.encoders.base import EncoderError
+from embeddings.encoders.preparing.prepare import require_libraries
 from embeddings.samples import catalogue_samples
 
 
@@ -26,10 +27,11 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        # torch takes seconds to import, and `manage.py help` imports every command.
-        from embeddings.encoders.preparing.export import export_model
-
         try:
+            require_libraries()
+            # torch takes seconds to import, and `manage.py help` imports every command.
+            from embeddings.encoders.preparing.export import export_model
+
             done = export_model(
                 options["model"],
                 settings.MMSEARCH_MODEL_DIR,

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
 from embeddings.encoders.base import EncoderError
+from embeddings.management.progress import Progress
+from embeddings.models import Embedding
 from embeddings.spaces import SpaceError
 from search.index import maintenance
-from search.index.space_index import current_index
+from search.index.space_index import SpaceIndex, current_index
 
 
 class Command(BaseCommand):
@@ -17,20 +20,47 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **_options: Any) -> None:
         started = time.perf_counter()
         try:
-            index = current_index()
+            with maintenance.the_only_one(on_wait=self._say_that_it_waits):
+                index = current_index()
+                self._rebuild(index)
         except (SpaceError, EncoderError) as exc:
             raise CommandError(str(exc)) from exc
-        self.stdout.write("Reading every vector from the database …")
-        index.rebuild()
-        self.stdout.write("Writing new snapshots …")
-        maintenance.compact(index, force=True, threads=2)
-        counted = ", ".join(
-            f"{len(store):,} {modality.value}" for modality, store in index.stores.items()
-        )
+        except KeyboardInterrupt:
+            raise CommandError(
+                "Stopped. Processes serve what was written; run it again for the rest.",
+                returncode=130,
+            ) from None
         elapsed = time.perf_counter() - started
         self.stdout.write(
             self.style.SUCCESS(
-                f"Rebuilt in {elapsed:.1f} s: {counted} vectors. Running processes take it over"
-                " within a second."
+                f"Rebuilt in {elapsed:.1f} s: snapshots of {_counted(index)} vectors written."
+                " Running processes take them over within a second."
             )
         )
+
+    def _say_that_it_waits(self) -> None:
+        self.stdout.write("Another process is writing the index; waiting until it is done …")
+        self.stdout.flush()
+
+    def _rebuild(self, index: SpaceIndex) -> None:
+        total = Embedding.objects.filter(space=index.space_id).count()
+        self.stdout.write(f"Reading {total:,} vectors from the database …")
+        with Progress(sys.stderr, total=total, what="vectors") as progress:
+            index.rebuild(on_read=progress.advance)
+        self.stdout.write(
+            f"Writing snapshots of {_counted(index)} vectors,"
+            " about a minute for every hundred thousand …"
+        )
+        self.stdout.flush()
+        written = maintenance.compact(index, force=True, threads=2)
+        if written < len(index.stores):
+            raise CommandError(
+                f"Only {written} of {len(index.stores)} snapshots were written: another process"
+                " wrote meanwhile. Run rebuild_index again."
+            )
+
+
+def _counted(index: SpaceIndex) -> str:
+    return " and ".join(
+        f"{len(store):,} {modality.value}" for modality, store in index.stores.items()
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -24,6 +26,7 @@ PROTECTED = [
     ("get", "/api/v1/items/"),
     ("post", "/api/v1/items/"),
     ("post", "/api/v1/items/bulk/"),
+    ("post", "/api/v1/items/bulk-delete/"),
     ("get", "/api/v1/items/a/"),
     ("put", "/api/v1/items/a/"),
     ("patch", "/api/v1/items/a/"),
@@ -144,3 +147,22 @@ def test_open_mode_lets_other_sites_read(client: Client, space: EmbeddingSpace) 
     answer = client.get("/api/v1/items/", headers={"Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 200
     assert "Access-Control-Allow-Origin" not in answer
+
+
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"])
+def test_open_mode_is_not_for_what_comes_through_a_proxy(
+    client: Client, make_item: Callable[..., Item], settings: Settings, header: str
+) -> None:
+    make_item(item_id="a")
+    headers = {header: "203.0.113.9"}
+    refused = client.delete("/api/v1/items/a/", headers=headers)
+    assert (refused.status_code, refused.json()) == (
+        401,
+        {
+            "detail": f"This came through a proxy ({header}), and the API is open to this machine"
+            " alone. Log in, or see MMSEARCH_ALLOW_ANONYMOUS_WRITES."
+        },
+    )
+    assert client.get("/", headers=headers).status_code == 302
+    settings.MMSEARCH_ALLOW_ANONYMOUS_WRITES = True
+    assert client.delete("/api/v1/items/a/", headers=headers).status_code == 204

@@ -208,7 +208,9 @@ def test_an_unknown_item_is_404_as_json(api: APIClient, space: EmbeddingSpace, m
     assert answer.json() == {"detail": "No Item matches the given query."}
 
 
-@pytest.mark.parametrize("item_id", ["bulk", "a.b", "a b", "...x", "ä", "🍎", "similar"])
+@pytest.mark.parametrize(
+    "item_id", ["bulk", "bulk-delete", "a.b", "a b", "...x", "ä", "🍎", "similar"]
+)
 def test_any_allowed_id_has_an_address(api: APIClient, make_item: MakeItem, item_id: str) -> None:
     make_item(item_id=item_id)
     address = f"{ITEMS}{quote(item_id)}/"
@@ -314,6 +316,15 @@ def test_similar_of_an_item_without_vectors_is_a_conflict(
     answer = api.get(f"{ITEMS}a/similar/")
     assert answer.status_code == 409
     assert answer.json() == {"detail": "This item has no vector yet: it is pending or failed."}
+
+
+def test_list_of_many_tags_is_one_condition(api: APIClient, make_item: MakeItem) -> None:
+    """More of them than SQLite joins tables, and none is passed over."""
+    tags = [f"t{number}" for number in range(70)]
+    make_item(item_id="all", tags=tuple(tags))
+    make_item(item_id="few", tags=tuple(tags[1:]))
+    assert ids(api.get(f"{ITEMS}?tag={','.join(tags)}")) == ["all"]
+    assert ids(api.get(f"{ITEMS}?tag={','.join(tags * 4)},none")) == []
 
 
 @pytest.mark.parametrize("body", [{}, {"item_id": "red"}, {"unknown": "x"}])

@@ -56,6 +56,7 @@ def test_schema_has_every_operation(schema: dict[str, Any]) -> None:
         "GET /stats/",
         "PATCH /api/v1/items/{item_id}/",
         "POST /api/v1/items/",
+        "POST /api/v1/items/bulk-delete/",
         "POST /api/v1/items/bulk/",
         "POST /api/v1/search/",
         "POST /ingest_stream/",
@@ -111,6 +112,16 @@ def test_examples_fit_their_schemas(schema: dict[str, Any]) -> None:
         (
             "POST /api/v1/items/bulk/",
             lambda client: client.post("/api/v1/items/bulk/", b'{"caption": 5}', NDJSON),
+        ),
+        (
+            "POST /api/v1/items/bulk-delete/",
+            lambda client: client.post(
+                "/api/v1/items/bulk-delete/", {"item_ids": ["red", "nobody"]}, JSON
+            ),
+        ),
+        (
+            "POST /api/v1/items/bulk-delete/",
+            lambda client: client.post("/api/v1/items/bulk-delete/", {"item_ids": "red"}, JSON),
         ),
         (
             "PATCH /api/v1/items/{item_id}/",

@@ -11,7 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from catalog.models import Item
 from embeddings.backends import encoders
+from embeddings.encoders.base import Modality
 from embeddings.models import EmbeddingSpace
+from search.index import space_index
+from search.index.stores.base import Ids, Vectors
 from search.operations import health
 
 
@@ -47,10 +50,34 @@ def test_readyz_says_loading_while_another_caller_loads(
     with health._loading:
         answer = client.get("/readyz")
     assert answer.status_code == 503
-    assert answer.json()["parts"] == {"database": "ok", "model": "loading", "index": "loading"}
+    assert answer.json()["parts"] == {"database": "ok", "model": "loading", "index": "ok"}
     assert client.get("/readyz").status_code == 200
     with health._loading:  # what is loaded is not asked for again
         assert client.get("/readyz").status_code == 200
+
+
+def test_nobody_waits_for_a_long_first_load(
+    client: Client, indexed_items: dict[str, Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(space_index, "CATCH_UP_WAIT", 0.01)
+    told = []
+    index = space_index.current_index()
+    text = index.stores[Modality.TEXT]
+    upsert = text.upsert
+
+    def upsert_while_others_ask(ids: Ids, vectors: Vectors) -> None:
+        told.append(client.get("/readyz"))
+        told.append(client.get("/api/v1/search/?q=red"))
+        upsert(ids, vectors)
+
+    monkeypatch.setattr(text, "upsert", upsert_while_others_ask)
+    index.catch_up()
+
+    loading = "The index is loading: 3 of 4 vectors are read. Ask again in a few seconds."
+    assert [answer.status_code for answer in told] == [503, 503]
+    assert told[0].json()["parts"]["index"] == loading
+    assert told[1].json() == {"detail": loading}
+    assert client.get("/readyz").status_code == 200
 
 
 def test_readyz_names_a_model_that_fails(

@@ -38,7 +38,7 @@ def index(indexed_items: dict[str, Item]) -> SpaceIndex:
 def test_without_snapshots_the_same_answers(index: SpaceIndex, space: EmbeddingSpace) -> None:
     snapshot(index)
     before = answers()
-    shutil.rmtree(space_directory(space.fingerprint))
+    shutil.rmtree(space_directory(space))
     reset_index()
 
     assert answers() == before
@@ -66,7 +66,7 @@ def test_a_damaged_snapshot_means_reading_the_database(
 ) -> None:
     snapshot(index)
     before = answers()
-    for path in space_directory(space.fingerprint).rglob("*"):
+    for path in space_directory(space).rglob("*"):
         if path.is_file():
             break_file(path, damage)
     reset_index()
@@ -96,9 +96,32 @@ def test_a_reader_behind_the_pruned_log_reads_everything_anew(
         pruner.catch_up()
     maintenance.compact(pruner, force=True)
     assert maintenance.prune_log(pruner) > 0
-    shutil.rmtree(space_directory(EmbeddingSpace.objects.get().fingerprint))
+    shutil.rmtree(space_directory(EmbeddingSpace.objects.get()))
 
     assert "later" in [name for name, _ in answers()]
+    assert all(each.agrees for each in maintenance.compare(index))
+
+
+def test_a_log_pruned_during_the_replay_means_reading_everything_anew(
+    index: SpaceIndex, make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.catch_up()
+    make_item(item_id="later", colour="purple")
+    worker.drain()
+    log_end = index.log_end
+
+    def log_end_then_pruned() -> tuple[int, int]:
+        monkeypatch.undo()
+        found = log_end()
+        pruner = SpaceIndex(EmbeddingSpace.objects.get())
+        snapshot(pruner)
+        assert maintenance.prune_log(pruner) > 0
+        shutil.rmtree(space_directory(EmbeddingSpace.objects.get()))
+        return found
+
+    monkeypatch.setattr(index, "log_end", log_end_then_pruned)
+    index.catch_up()
+
     assert all(each.agrees for each in maintenance.compare(index))
 
 
@@ -165,9 +188,9 @@ def test_maintenance_gives_the_pages_of_its_snapshots_back(
     reset_index()
     assert maintain_index() == 2
     maps = Path("/proc/self/maps").read_text()
-    assert str(space_directory(space.fingerprint)) not in maps
+    assert str(space_directory(space)) not in maps
     assert answers() == before
-    assert str(space_directory(space.fingerprint)) in Path("/proc/self/maps").read_text()
+    assert str(space_directory(space)) in Path("/proc/self/maps").read_text()
 
 
 def test_recall_is_measured_on_every_store_that_holds_vectors(index: SpaceIndex) -> None:

@@ -121,6 +121,28 @@ def test_browsing_by_filter_needs_no_query(client: Client, indexed_items: dict[s
     assert "1–2 of 2" in text_of(response)
 
 
+@pytest.mark.parametrize("searched", [{}, {"q": "red"}])
+def test_many_tags_are_one_condition(
+    client: Client, make_item: MakeItem, searched: dict[str, str]
+) -> None:
+    """More of them than SQLite joins tables."""
+    tags = tuple(f"t{number}" for number in range(70))
+    make_item(item_id="all", caption="red", tags=tags)
+    make_item(item_id="few", caption="red", tags=tags[1:])
+    worker.drain()
+    assert tiles(client.get("/", {**searched, "tag": [*tags]})) == ["all"]
+    both = tiles(client.get("/", {**searched, "tag": [*tags[1:], tags[1]]}))
+    assert sorted(both) == ["all", "few"]
+
+
+def test_search_like_what_no_item_can_be_called_is_not_found(
+    client: Client, space: EmbeddingSpace
+) -> None:
+    response = client.get("/", {"like": "a/b"})
+    assert response.status_code == 404
+    assert "Resembling the item a/b." in text_of(response)
+
+
 def test_search_without_a_hit_offers_the_way_back(
     client: Client, indexed_items: dict[str, Item]
 ) -> None:

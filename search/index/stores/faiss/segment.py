@@ -68,12 +68,12 @@ class Segment:
     @classmethod
     def open(cls, directory: SnapshotDirectory, snapshot: Snapshot) -> Segment:
         """Map the files of `snapshot`. Raises StoreError where one is damaged."""
-        damage = directory.damage(snapshot, full=False)
-        if damage:
-            raise StoreError(f"{'; '.join(damage)}: run rebuild_index.")
         folder = directory.path / snapshot.folder
         kind = Kind(snapshot.kind)
         try:
+            damage = directory.damage(snapshot, full=False)
+            if damage:
+                raise StoreError(f"{'; '.join(damage)}: run rebuild_index.")
             row_ids: Ids = np.load(folder / ROW_IDS, mmap_mode="r")
             vectors: Halves = np.load(folder / VECTORS, mmap_mode="r")
             bits = np.load(folder / LIVE)

@@ -135,9 +135,9 @@ class SnapshotDirectory:
         _sync(folder)
         return tuple(seals)
 
-    def publish(self, snapshot: Snapshot) -> None:
-        """Name `snapshot` the newest; inside `building`."""
-        entries = [snapshot, *self._readable()][:KEPT]
+    def publish(self, snapshot: Snapshot, *, alone: bool = False) -> None:
+        """Name `snapshot` the newest, or the only one; inside `building`."""
+        entries = [snapshot] if alone else [snapshot, *self._readable()][:KEPT]
         manifest = {"format": FORMAT, "snapshots": [dataclasses.asdict(entry) for entry in entries]}
         written = self.path / f"{MANIFEST}.new"
         written.write_text(json.dumps(manifest, indent=1))

@@ -225,7 +225,8 @@ class FaissStore(VectorStore):
         with self._lock:
             if self._writer.lineage is not compacted.lineage:
                 return False
-            self._directory.publish(snapshot)
+            # Read anew from the database: what was there before was damaged, or foreign, or wrong.
+            self._directory.publish(snapshot, alone=compacted.segment.snapshot is None)
             self._stamp = self._directory.stamp()
             self._writer = self._writer.rebase(segment, compacted)
             if self._clean:

@@ -41,8 +41,8 @@ def die_at(stage: str) -> None:
     elif stage == "pruning":
         publish = SnapshotDirectory.publish
 
-        def publish_and_die(*args: object) -> None:
-            publish(*args)  # type: ignore[arg-type]
+        def publish_and_die(*args: object, **kwargs: object) -> None:
+            publish(*args, **kwargs)  # type: ignore[arg-type]
             die()
 
         SnapshotDirectory.publish = publish_and_die  # type: ignore[method-assign,assignment]

@@ -1,0 +1,118 @@
+"""`kill -9` under load, again and again: nothing that was accepted may be lost or come twice.
+
+    python -m benchmarks crash [--kills 100] [--output DIR]
+
+Clients add, edit and delete and keep a ledger on disk. In turn the web server, the worker, a child
+of each, and the whole tree with its supervisor are killed. At the end the ledger is compared with
+what a user can see. The log of the kills stays in DIR/performance/crash.txt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Final, Self
+
+import psutil
+
+from benchmarks.catalogue import Check, Ledger, Writer, verify
+from benchmarks.material import small_picture
+from benchmarks.servers import BenchmarkError, Ours, kill
+
+VICTIMS: Final = ("web", "worker", "web child", "worker child", "everything")
+WRITERS: Final = 3
+LONGEST: Final = 2.0
+"""Seconds of load before a kill, at most: kills come at every stage of the work."""
+
+
+class Clients:
+    """Writers that go on until told to stop, whatever happens to the server."""
+
+    def __init__(self, ours: Ours, ledger: Ledger) -> None:
+        picture = small_picture()
+        self.writers = [
+            Writer(ours, f"client{n}", ledger, seed=n, picture=picture) for n in range(WRITERS)
+        ]
+        self.wrong: list[str] = []
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._go, args=(w,)) for w in self.writers]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Each finishes what it has under way: the server must be up."""
+        self._over.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _go(self, writer: Writer) -> None:
+        try:
+            while not self._over.is_set():
+                writer.step()
+        except BenchmarkError as exc:
+            self.wrong.append(str(exc))
+
+
+def run_crash(*, kills: int, output: Path, say: Callable[[str], None]) -> bool:
+    """Kill so many times; whether nothing was lost. Raises BenchmarkError where it stays away."""
+    log = output / "performance" / "crash.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        say(line)
+        told.append(line)
+        log.write_text("\n".join(told) + "\n", encoding="utf-8")
+
+    with tempfile.TemporaryDirectory(prefix="mmsearch-crash-") as folder:
+        ledger = Ledger(Path(folder) / "ledger.jsonl")
+        with Ours(Path(folder) / "data") as ours:
+            ours.start()
+            tell(f"{kills} kills under the load of {WRITERS} clients")
+            with Clients(ours, ledger) as clients:
+                for number, victim in enumerate(islice(cycle(VICTIMS), kills), 1):
+                    tell(f"{number:>4} {_kill(ours, ledger, victim, random.Random(number))}")
+            checks = verify(ours, ledger, clients.writers)
+            if any(check.wrong for check in checks):
+                say(ours.tail())
+    checks.append(Check("no request was refused", "; ".join(clients.wrong[:3])))
+    tell(f"{ledger.accepted_count:,} operations accepted, {len(ledger.possible):,} items")
+    for check in checks:
+        tell(f"{'WRONG' if check.wrong else 'holds'}: {check.what}. {check.wrong}".rstrip())
+    return not any(check.wrong for check in checks)
+
+
+def _kill(ours: Ours, ledger: Ledger, victim: str, source: random.Random) -> str:
+    """Let the clients work a moment, kill, wait until something is accepted again."""
+    time.sleep(source.uniform(0, LONGEST))
+    before = ledger.accepted_count
+    if victim == "everything":
+        targets = ours.processes()
+    else:
+        role, _, child = victim.partition(" ")
+        ours.wait(lambda: bool(ours.roles()[role]), f"a {role} process")
+        everyone = ours.roles()[role]
+        targets = [source.choice(everyone[1:] or everyone)] if child else everyone[:1]
+    killed = time.monotonic()
+    kill(targets)
+    if victim == "everything":
+        psutil.wait_procs(targets, timeout=10)
+        with contextlib.suppress(AttributeError):
+            ours.process.wait()  # type: ignore[union-attr]
+        ours.start()
+    ours.wait(ours.is_ready, f"an answer after {victim} was killed", patience=120)
+    at_kill = ledger.accepted_count
+    ours.wait(lambda: ledger.accepted_count > at_kill, "an accepted request", patience=120)
+    return (
+        f"{victim} ({len(targets)} processes): working again after"
+        f" {time.monotonic() - killed:.1f} s, {before:,} operations accepted before"
+    )

@@ -1,0 +1,375 @@
+"""An installation in use for an hour: nothing may grow, nothing may be lost.
+
+    python -m benchmarks soak [--minutes 60] [--items 50000] [--output DIR]
+
+Searches, adds, edits and deletes over HTTP at a steady rate; now and then a process is ended and
+the supervisor starts it again. What is read meanwhile is plotted, judged by its trend, and at the
+end the invariants are checked by what a user can see.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import psutil
+
+from benchmarks.catalogue import CATEGORIES, Check, Ledger, Writer, nonsense, verify
+from benchmarks.load import percentile, picture_form
+from benchmarks.machine import describe_machine
+from benchmarks.material import captions, small_picture
+from benchmarks.plots import lines, number
+from benchmarks.servers import BenchmarkError, Ours, memory_mb
+from benchmarks.trend import Limit, Point, Trend, trend
+
+DEFAULT_EXACT_ROWS: Final = 16_384
+SEARCHES: Final = 10.0
+"""A second."""
+WRITES: Final = 8.0
+"""A second."""
+SEARCHERS: Final = 3
+FIGURES: Final = {
+    "web memory": ("MB", Limit(0.10, 30)),
+    "worker memory": ("MB", Limit(0.10, 40)),
+    "web files": ("descriptors", Limit(0.1, 15)),
+    "worker files": ("descriptors", Limit(0.1, 15)),
+    "queue": ("jobs", Limit(0.5, 50)),
+    "delta": ("vectors", Limit(0.0, 0.5 * DEFAULT_EXACT_ROWS)),
+    "log": ("lines", Limit(0.0, 1.5 * DEFAULT_EXACT_ROWS)),
+    "disk": ("MB", Limit(0.10, 100)),
+    "search p99": ("ms", Limit(0.5, 20)),
+}
+"""Unit, and growth that is no trend. Delta and log fall back with each snapshot: one tooth of the
+saw may rise unjudged. In a short run the first snapshots still come."""
+PLOTS: Final = {
+    "memory": ("web memory", "worker memory"),
+    "p99": ("search p99",),
+    "queue": ("queue",),
+    "delta": ("delta",),
+    "log": ("log",),
+    "disk": ("disk",),
+    "files": ("web files", "worker files"),
+}
+
+
+@dataclasses.dataclass
+class Outage:
+    """A web server that was ended: searches from `began` to `ended` may fail."""
+
+    began: float
+    ended: float = float("inf")
+
+
+class Soak:
+    """One run: its threads, what they read, and what went wrong."""
+
+    def __init__(
+        self, ours: Ours, *, minutes: float, items: int, say: Callable[[str], None]
+    ) -> None:
+        self.ours = ours
+        self.seconds = minutes * 60
+        self.items = items
+        self.say = say
+        self.points: dict[str, list[Point]] = {name: [] for name in FIGURES}
+        self.wrong: list[str] = []
+        """What should not have happened, as far as it happened."""
+        self.searches: list[tuple[float, float]] = []
+        """When each was asked, and its seconds."""
+        self.lost_searches = 0
+        """Searches that failed while the web server was being started again."""
+        self.outages: list[Outage] = []
+        self.restarts: list[tuple[float, str]] = []
+        self.generation = {"web": 0, "worker": 0}
+        self.settled_at = {"web": 0.0, "worker": 0.0}
+        self.ledger = Ledger()
+        self.picture = small_picture()
+        self.writer = Writer(ours, "soak", self.ledger, seed=1, picture=self.picture)
+        self.began = 0.0
+        self._over = threading.Event()
+
+    @property
+    def window(self) -> float:
+        """Seconds that a P99 is taken over."""
+        return max(5.0, min(60.0, self.seconds / 20))
+
+    def run(self) -> list[Check]:
+        self.ours.start()
+        self.say(f"Loading {self.items:,} items by bulk")
+        self.writer.load(self.items)
+        self.say(f"In use for {self.seconds / 60:g} minutes")
+        self.began = time.monotonic()
+        jobs = [self._write, self._sample, self._restart, *[self._search] * SEARCHERS]
+        threads = [
+            threading.Thread(target=self._guarded, args=(job, seed))
+            for seed, job in enumerate(jobs)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            self._over.wait(self.seconds)
+        finally:
+            self._over.set()
+            for thread in threads:
+                thread.join()
+        self._percentiles()
+        self.say("Looking at what is left")
+        checks = verify(self.ours, self.ledger, [self.writer])
+        kinds, _ = self.ours.index()
+        return [
+            *checks,
+            Check("no answer was wrong on the way", "; ".join(self.wrong[:5])),
+            Check("the index is no longer exact", "it is still exact" if "exact" in kinds else ""),
+        ]
+
+    def trends(self) -> dict[str, Trend]:
+        """What each figure did."""
+        return {
+            name: trend(points, FIGURES[name][1]) for name, points in self.points.items() if points
+        }
+
+    def _guarded(self, job: Callable[[int], None], seed: int) -> None:
+        try:
+            job(seed)
+        except Exception as exc:  # noqa: BLE001  a thread's end is a finding, not a crash
+            self.wrong.append(f"{job.__name__.strip('_')}: {exc!r}")
+
+    def _beats(self, rate: float) -> Iterator[None]:
+        """Once for each operation that is due, until the end."""
+        due = time.monotonic()
+        while not self._over.wait(max(0.0, due - time.monotonic())):
+            yield
+            due = max(due + 1 / rate, time.monotonic() - 1)
+
+    def _write(self, seed: int) -> None:
+        source = random.Random(seed)
+        for _ in self._beats(WRITES):
+            if source.random() < 0.02:
+                method, path, body, kind = source.choice(nonsense())
+                self._judged(lambda m=method, p=path, b=body, k=kind: self.ours.ask(m, p, b, k))  # type: ignore[misc]
+            else:
+                self.writer.step()
+
+    def _search(self, seed: int) -> None:
+        source, words = random.Random(seed), captions(seed=100 + seed)
+        for _ in self._beats(SEARCHES / SEARCHERS):
+            gone = self.ledger.deleted()
+            started = time.monotonic()
+            answer = self._judged(lambda: self._one_search(source, next(words)))
+            if answer is not None:
+                self.searches.append((started, time.monotonic() - started))
+                ghosts = set(answer) & gone
+                if ghosts:
+                    self.wrong.append(f"a search found {sorted(ghosts)}, which were deleted")
+
+    def _one_search(self, source: random.Random, words: str) -> list[str] | None:
+        """Item ids found in one of the ways; None where the item to resemble is gone."""
+        ours = self.ours
+        (way,) = source.choices(("text", "filtered", "picture", "similar", "page"), (5, 2, 1, 1, 1))
+        if way == "text":
+            return ours.found(words)
+        if way == "filtered":
+            wanted = f"category {source.randrange(CATEGORIES)}"
+            parameters = urlencode({"q": words, "category": wanted})
+            results = ours.get(f"/api/v1/search/?{parameters}")["results"]
+            if {result["category"] for result in results} - {wanted}:
+                raise BenchmarkError(f"{words!r} in {wanted!r} found another category")
+            return [result["item_id"] for result in results]
+        if way == "picture":
+            body, kind = picture_form("query.jpg", self.picture)
+            status, content = ours.ask("POST", "/search_image/", body, kind)
+        elif way == "similar":
+            known = f"soak-{source.randint(1, self.items)}"
+            status, content = ours.ask("GET", f"/api/v1/items/{known}/similar/")
+            if status in {404, 409}:
+                return None
+        else:
+            status, content = ours.ask("GET", f"/?q={quote(words)}")
+        if status != 200:
+            raise BenchmarkError(f"{way} answered {status}: {content[:200]!r}")
+        if way == "page":
+            return []
+        return [result["item_id"] for result in json.loads(content)["results"]]
+
+    def _judged(self, ask: Callable[[], Any]) -> Any:
+        """The answer; None where there was none, which only an outage excuses."""
+        started = time.monotonic()
+        try:
+            answer = ask()
+        except (OSError, BenchmarkError) as exc:
+            time.sleep(0.2)  # the outage's end is known a moment later
+            if any(o.began < time.monotonic() and started < o.ended for o in self.outages):
+                self.lost_searches += 1
+            else:
+                self.wrong.append(repr(exc))
+            return None
+        if isinstance(answer, tuple) and answer[0] >= 500:
+            self.wrong.append(f"nonsense was answered by {answer[0]}")
+        return answer
+
+    def _restart(self, _seed: int) -> None:
+        """End a process now and then; the supervisor starts it again."""
+        pause = max(20.0, self.seconds / 12)
+        for what in cycle(("worker killed", "web ended", "worker's child killed", "web killed")):
+            if self._over.wait(pause) or self.seconds - self._elapsed() < pause / 2:
+                return
+            role = what.split("'")[0].split()[0]
+            processes = self.ours.roles()[role]
+            if not processes:
+                self.wrong.append(f"there was no {role} process")
+                continue
+            outage = Outage(time.monotonic())
+            if role == "web":
+                self.outages.append(outage)
+            self.restarts.append((self._elapsed() / 60, what))
+            self._end(what, processes)
+            self.ours.wait(self.ours.is_ready, f"a new start after {what!r}", patience=120)
+            self.ours.wait(lambda r=role: bool(self.ours.roles()[r]), f"a new {role}")  # type: ignore[misc]
+            outage.ended = time.monotonic() + 1
+            self.generation[role] += 1
+            self.settled_at[role] = self._elapsed() + min(60.0, pause / 3)
+
+    @staticmethod
+    def _end(what: str, processes: list[psutil.Process]) -> None:
+        top = processes[0]
+        if what.endswith("'s child killed"):
+            processes[-1].kill()
+        elif what.endswith("ended"):
+            top.terminate()
+            with contextlib.suppress(psutil.TimeoutExpired):
+                top.wait(60)
+        else:
+            top.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                top.wait(10)
+
+    def _sample(self, _seed: int) -> None:
+        for _ in self._beats(1 / max(1.0, self.seconds / 360)):
+            with contextlib.suppress(OSError, BenchmarkError, psutil.Error):
+                self._read()
+
+    def _read(self) -> None:
+        elapsed = self._elapsed()
+        for role, processes in self.ours.roles().items():
+            if role == "supervisor" or elapsed < self.settled_at[role] or not processes:
+                continue
+            generation = self.generation[role]
+            files = sum(process.num_fds() for process in processes)
+            self._point(f"{role} memory", memory_mb(processes), generation)
+            self._point(f"{role} files", files, generation)
+        waiting = "SELECT count(*) FROM embeddings_embeddingjob WHERE failed_at IS NULL"
+        self._point("queue", self.ours.rows(waiting)[0][0])
+        self._point("log", self.ours.log_length())
+        self._point("disk", disk_mb(self.ours.folder))
+        self._point("delta", self.ours.index()[1])
+
+    def _point(self, name: str, value: float, generation: int = 0) -> None:
+        self.points[name].append((self._elapsed() / 60, value, generation))
+
+    def _percentiles(self) -> None:
+        """P99 of each window; searches beside a new start of the web server do not count."""
+        windows: dict[int, list[float]] = {}
+        for asked, took in self.searches:
+            if not any(o.began - took < asked < o.ended for o in self.outages):
+                windows.setdefault(int((asked - self.began) / self.window), []).append(took)
+        for window, durations in sorted(windows.items()):
+            if len(durations) >= 20:
+                minute = (window + 0.5) * self.window / 60
+                self.points["search p99"].append((minute, percentile(durations, 0.99) * 1000, 0))
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self.began
+
+
+def disk_mb(folder: Path) -> float:
+    """What the data folder takes, without models, which do not change, and logs."""
+    total = 0
+    for parent, folders, files in os.walk(folder):
+        if "models" in folders:
+            folders.remove("models")
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                if not name.endswith(".log"):
+                    total += (Path(parent) / name).stat().st_blocks * 512
+    return total / 2**20
+
+
+def run_soak(*, minutes: float, items: int, output: Path, say: Callable[[str], None]) -> bool:
+    """Run, write the report and its plots into `output`; whether all was well."""
+    settings = {}
+    if items <= 2 * DEFAULT_EXACT_ROWS:  # a small catalogue would never see another index
+        settings["MMSEARCH_INDEX_EXACT_ROWS"] = str(items // 4)
+    with tempfile.TemporaryDirectory(prefix="mmsearch-soak-") as folder:
+        with Ours(Path(folder) / "data", **settings) as ours:
+            soak = Soak(ours, minutes=minutes, items=items, say=say)
+            checks = soak.run()
+        if any(check.wrong for check in checks):
+            say(ours.tail())
+    report = write_soak_report(soak, checks, output)
+    failed = [f"{check.what}: {check.wrong}" for check in checks if check.wrong]
+    failed += [f"{name} grows" for name, each in soak.trends().items() if each.grows]
+    for line in failed:
+        say(f"NOT WELL: {line}")
+    say(f"Written: {report}")
+    return not failed
+
+
+def write_soak_report(soak: Soak, checks: list[Check], output: Path) -> Path:
+    """Write SOAK_REPORT.md and its plots; returns the report's path."""
+    plots = output / "performance"
+    plots.mkdir(parents=True, exist_ok=True)
+    marks = [minute for minute, _ in soak.restarts]
+    for name, figures in PLOTS.items():
+        series = {each: [point[:2] for point in soak.points[each]] for each in figures}
+        chart = lines(", ".join(figures).capitalize(), FIGURES[figures[0]][0], series, marks)
+        (plots / f"soak-{name}.svg").write_text(chart, encoding="utf-8")
+    trends = [
+        f"| {name}, {FIGURES[name][0]} | {number(each.middle)} | {each.growth:+,.1f} |"
+        f" {each.allowed:,.1f} | {'**grows**' if each.grows else 'steady'} |"
+        for name, each in soak.trends().items()
+    ]
+    found = [f"| {each.what} | {f'**{each.wrong}**' if each.wrong else 'yes'} |" for each in checks]
+    ends = sorted({what for _, what in soak.restarts})
+    counts = ", ".join(f"{what} ({sum(w == what for _, w in soak.restarts)} ×)" for what in ends)
+    machine = describe_machine()
+    images = "\n".join(f"![{name}](performance/soak-{name}.svg)" for name in PLOTS)
+    text = f"""\
+# Soak report
+
+Written by `make soak`: the application as `make run` starts it, {soak.items:,} items, in use for
+{soak.seconds / 60:g} minutes on {machine["cores"]} cores ({machine["processor"]}).
+{len(soak.searches):,} searches (by words, filtered, by picture, similar, on the page) and
+{soak.ledger.accepted_count - soak.items:,} items added, edited and deleted over HTTP, a little
+nonsense between them. Ended on the way: {counts or "nothing"};
+{soak.lost_searches} requests met a web server that was just starting again.
+
+## Trends
+
+Growth is the median slope of all pairs of readings (Theil–Sen) over the last two thirds of the run;
+pairs across a new start do not count. Dashed lines in the plots are the restarts.
+
+| figure | median | growth | allowed | |
+| --- | ---: | ---: | ---: | --- |
+{chr(10).join(trends)}
+
+{images}
+
+## Invariants at the end
+
+| | holds |
+| --- | --- |
+{chr(10).join(found)}
+"""
+    path = output / "SOAK_REPORT.md"
+    path.write_text(text, encoding="utf-8")
+    return path

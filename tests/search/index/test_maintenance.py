@@ -1,0 +1,230 @@
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from django.conf import settings
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+
+from catalog.models import Item
+from embeddings import worker
+from embeddings.encoders.base import Modality
+from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from embeddings.opening import open_space, retire_space
+from search.answer.answering import search
+from search.answer.query import SearchQuery
+from search.index import maintenance
+from search.index.space_index import current_index, reset_index, space_directory, synced_index
+from search.index.stores.faiss.snapshot import SnapshotDirectory
+from search.tasks import maintain_index
+
+
+def other_model() -> override_settings:
+    encoder = {"BACKEND": "tests.encoders.ColourEncoder", "OPTIONS": {"name": "other"}}
+    return override_settings(MMSEARCH_ENCODERS={"default": encoder})
+
+
+def grow_old(folder: Path) -> None:
+    past = (folder / maintenance.UNUSED).stat().st_mtime - maintenance.UNUSED_GRACE - 1
+    os.utime(folder / maintenance.UNUSED, (past, past))
+
+
+def test_a_space_opened_again_holds_no_ghosts(
+    space: EmbeddingSpace, indexed_items: dict[str, Item]
+) -> None:
+    index = current_index()
+    index.catch_up()
+    assert maintenance.compact(index, force=True) == 2
+    assert maintenance.prune_log(index) > 0
+    with other_model():
+        open_space()
+        retire_space(space)
+        for name in ("red", "green"):
+            indexed_items[name].delete()
+        worker.drain()
+    again = open_space().space
+
+    assert search(SearchQuery(text="red")).hits == ()
+    worker.drain()
+    assert {hit.item.item_id for hit in search(SearchQuery(text="red")).hits} == {"blue", "words"}
+    assert all(each.agrees for each in maintenance.compare(current_index()))
+    assert VectorChange.objects.exclude(space=again).filter(space=space).count() == 0
+
+
+@pytest.mark.usefixtures("indexed_items")
+def test_folders_of_retired_and_unknown_spaces_go_after_a_while(space: EmbeddingSpace) -> None:
+    index = current_index()
+    index.catch_up()
+    maintenance.compact(index, force=True)
+    retired = space_directory(space)
+    unknown = settings.MMSEARCH_INDEX_DIR / "earlier"
+    foreign = settings.MMSEARCH_INDEX_DIR / "backup"
+    (unknown / "image").mkdir(parents=True)
+    (foreign / "papers").mkdir(parents=True)
+    with other_model():
+        open_space()
+        worker.drain()
+        retire_space(space)
+        kept = current_index()
+        kept.catch_up()
+        maintenance.compact(kept, force=True)
+        maintain_index()
+        assert retired.exists()
+        assert unknown.exists()
+        grow_old(retired)
+        grow_old(unknown)
+        maintain_index()
+        assert not retired.exists()
+        assert not unknown.exists()
+        assert foreign.exists()
+        assert space_directory(EmbeddingSpace.objects.get(state="active")).exists()
+
+
+@pytest.mark.usefixtures("indexed_items")
+def test_a_folder_in_use_again_is_kept(space: EmbeddingSpace) -> None:
+    index = current_index()
+    index.catch_up()
+    maintenance.compact(index, force=True)
+    folder = space_directory(space)
+    (folder / maintenance.UNUSED).touch()
+    grow_old(folder)
+
+    maintain_index()
+
+    assert sorted(each.name for each in folder.iterdir()) == ["image", "text"]
+
+
+HOLD_THE_LOCK = """
+import fcntl, sys
+with open(sys.argv[1], "ab") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.usefixtures("indexed_items")
+def test_rebuild_waits_for_a_process_that_writes_the_index(space: EmbeddingSpace) -> None:
+    settings.MMSEARCH_INDEX_DIR.mkdir(parents=True)
+    lock = settings.MMSEARCH_INDEX_DIR / "maintenance.lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD_THE_LOCK, str(lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        assert maintain_index() == 0
+        end_other = other.stdin.close
+
+        class Told(io.StringIO):
+            def write(self, text: str) -> int:
+                if "waiting until it is done" in text:
+                    end_other()
+                return super().write(text)
+
+        told = Told()
+        call_command("rebuild_index", stdout=told)
+
+    lines = told.getvalue().splitlines()
+    assert lines[0] == "Another process is writing the index; waiting until it is done …"
+    assert "snapshots of 3 image and 1 text vectors written." in lines[-1]
+    for modality in ("image", "text"):
+        assert len(list((space_directory(space) / modality).glob("snapshot-*"))) == 1
+
+
+@pytest.mark.usefixtures("indexed_items")
+def test_rebuild_writes_a_modality_that_became_empty() -> None:
+    call_command("rebuild_index", stdout=io.StringIO())
+    Embedding.objects.filter(modality=Modality.IMAGE).delete()  # behind the log's back
+    reset_index()
+    assert [len(store) for store in synced_index().stores.values()] == [3, 1]
+
+    told = io.StringIO()
+    call_command("rebuild_index", stdout=told)
+
+    assert "snapshots of 0 image and 1 text vectors written." in told.getvalue()
+    reset_index()
+    assert [len(store) for store in synced_index().stores.values()] == [0, 1]
+
+
+@pytest.mark.usefixtures("indexed_items")
+def test_rebuild_mends_what_check_index_calls_damaged(space: EmbeddingSpace) -> None:
+    call_command("rebuild_index", stdout=io.StringIO())
+    (file,) = (space_directory(space) / "image").rglob("total.npy")
+    file.write_bytes(b"?" * file.stat().st_size)
+    told = io.StringIO()
+    with pytest.raises(CommandError, match="Files of the index are damaged"):
+        call_command("check_index", stdout=told)
+    assert f"damaged: {file} does not match its checksum" in told.getvalue()
+
+    reset_index()
+    call_command("rebuild_index", stdout=io.StringIO())
+
+    call_command("check_index", stdout=told)
+    assert told.getvalue().endswith("Database and index agree.\n")
+
+
+@pytest.mark.usefixtures("indexed_items")
+def test_rebuild_stopped_by_the_keyboard_leaves_what_was_there(
+    space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call_command("rebuild_index", stdout=io.StringIO())
+    before = sorted(space_directory(space).rglob("*"))
+
+    def interrupted(*_: object, **__: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SnapshotDirectory, "seal", interrupted)
+    with pytest.raises(CommandError, match=r"^Stopped\.") as caught:
+        call_command("rebuild_index", stdout=io.StringIO())
+
+    assert caught.value.returncode == 130
+    assert sorted(space_directory(space).rglob("*")) == before
+
+
+def test_the_log_is_pruned_where_nothing_is_written_and_one_modality_is_empty(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(settings.MMSEARCH_STORES["faiss"]["OPTIONS"], "exact_rows", 1)
+    for number in range(3):
+        make_item(caption=f"caption {number}")
+    worker.drain()
+    index = current_index()
+    index.catch_up()
+    assert maintenance.compact(index) == 1
+    assert VectorChange.objects.count() == 3
+
+    assert maintain_index() == 0
+
+    assert VectorChange.objects.count() == 0
+    assert [store.stats().delta for store in index.stores.values()] == [0, 0]
+
+
+def test_a_modality_at_rest_does_not_hold_back_the_log(
+    indexed_items: dict[str, Item],
+    make_item: Callable[..., Item],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(maintenance, "LOG_LINES", 3)
+    index = current_index()
+    index.catch_up()
+    maintenance.compact(index, force=True)
+    for _ in range(8):
+        make_item()
+        worker.drain()
+        maintain_index()
+
+    # Two snapshots are kept, and the log from the older one on.
+    assert VectorChange.objects.count() <= 2 * (maintenance.LOG_LINES + 1)
+    reset_index()
+    assert all(each.agrees for each in maintenance.compare(current_index()))
+    assert len(current_index().stores[Modality.TEXT]) == 9
