@@ -104,7 +104,10 @@ class Item(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-pk"]
-        indexes: ClassVar = [  # not of the items without a file
+        indexes: ClassVar = [
+            models.Index(
+                fields=["updated_at"], name="item_updated_at"
+            ),  # not of the items without a file
             models.Index(
                 fields=["image"], name="item_image_name", condition=models.Q(image__gt="")
             ),
@@ -119,7 +122,6 @@ class Item(models.Model):
                 violation_error_message="An item needs a caption or an image.",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["updated_at"], name="item_updated_at")]
 
     def __str__(self) -> str:
         return self.title or self.caption[:60] or self.item_id
