@@ -105,9 +105,8 @@ class Item(models.Model):
     class Meta:
         ordering: ClassVar = ["-pk"]
         indexes: ClassVar = [
-            models.Index(
-                fields=["updated_at"], name="item_updated_at"
-            ),  # not of the items without a file
+            models.Index(fields=["updated_at"], name="item_updated_at"),
+            # Not of the items without a file.
             models.Index(
                 fields=["image"], name="item_image_name", condition=models.Q(image__gt="")
             ),
