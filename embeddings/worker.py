@@ -71,7 +71,7 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
         if claim is None:
             return None
         tokens.add(claim.token)
-        return _read(claim, pool)
+        return _begin(claim, pool)
 
     with (
         ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read") as pool,
@@ -82,7 +82,7 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
             upcoming = None if batch.claim.alone or until() else load(beside=True)
             report += _embed(space, encoder, batch)
             tokens.discard(batch.claim.token)
-            batch = None if until() else upcoming or load(beside=False)
+            batch = upcoming or (None if until() else load(beside=False))
     if report.indexed or report.failed:
         elapsed = time.perf_counter() - started
         logger.info(
@@ -96,7 +96,7 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
     return report
 
 
-def _read(claim: jobs.Claim, pool: ThreadPoolExecutor) -> _Batch:
+def _begin(claim: jobs.Claim, pool: ThreadPoolExecutor) -> _Batch:
     """Look the claim's items up and start reading their pictures."""
     items = Item.objects.in_bulk(claim.item_ids)
     pictures = {pk: pool.submit(_read, item) for pk, item in items.items() if item.image}
