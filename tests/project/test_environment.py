@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -138,3 +141,24 @@ def test_first_line_is_empty_without_a_file(tmp_path: Path) -> None:
     assert env.first_line(tmp_path / "model") == ""
     (tmp_path / "model").write_text("starter\nmore\n")
     assert env.first_line(tmp_path / "model") == "starter"
+
+
+def test_limits_on_pictures_come_from_the_environment(tmp_path: Path) -> None:
+    code = (
+        "from mmsearch_project import settings as s;"
+        "print(s.MMSEARCH_MAX_UPLOAD_BYTES, s.MMSEARCH_MAX_IMAGE_PIXELS)"
+    )
+
+    def printed(**variables: str) -> str:
+        environment = {**os.environ, "MMSEARCH_DATA_DIR": str(tmp_path), **variables}
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+
+    assert printed() == "26214400 100000000"
+    given = {"MMSEARCH_MAX_UPLOAD_MB": "3", "MMSEARCH_MAX_IMAGE_MEGAPIXELS": "12"}
+    assert printed(**given) == "3145728 12000000"
