@@ -82,7 +82,7 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
             upcoming = None if batch.claim.alone or until() else load(beside=True)
             report += _embed(space, encoder, batch)
             tokens.discard(batch.claim.token)
-            batch = upcoming or (None if until() else load(beside=False))
+            batch = None if until() else upcoming or load(beside=False)
     if report.indexed or report.failed:
         elapsed = time.perf_counter() - started
         logger.info(

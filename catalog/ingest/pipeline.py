@@ -21,6 +21,7 @@ from catalog.ingest.records import (
     ImageInput,
     InvalidField,
     ItemRecord,
+    LocalImage,
     Outcome,
     OutcomeKind,
     UploadedImage,
@@ -155,10 +156,13 @@ def _prepare(
     item_id: str, source: ImageInput, known: Known | None, *, store: bool
 ) -> Picture | ImageRefused:
     """A refusal is returned, a new one: what was raised holds the picture in its traceback."""
-    try:
-        return prepare_picture(item_id, source, known, store=store)
-    except ImageRefused as exc:
-        return type(exc)(*exc.args)
+    while True:
+        try:
+            return prepare_picture(item_id, source, known, store=store)
+        except ImageRefused as exc:
+            # Files of this machine come from a command, which has the time that clients have not.
+            if not (isinstance(exc, ImageBusy) and isinstance(source, LocalImage)):
+                return type(exc)(*exc.args)
 
 
 def _known(item_ids: Sequence[str]) -> dict[str, Known]:

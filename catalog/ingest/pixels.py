@@ -5,32 +5,21 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 
 PREVIEW_SIDE: Final = 448
 """Pixels of a preview's short side: twice what CLIP ViT-B/32 reads, 1.3 times ViT-L/14@336."""
 MAX_ASPECT: Final = 8
 """A preview is the centre of a longer picture, which is all that CLIP's centre crop sees of it."""
 
-_ORIENTATION_TAG: Final = 0x0112
-_TURNS: Final = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
 
 def orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 (upright) where there is none or it cannot be read."""
     try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001  broken metadata says nothing about the picture
         return 1
-    return value if value in _TURNS else 1
+    return int(value) if value in range(1, 9) else 1
 
 
 def preview_size(width: int, height: int) -> tuple[int, int]:
@@ -58,7 +47,11 @@ def to_preview(image: Image.Image, turned: int) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     image = image.convert("RGB")
-    return image.transpose(_TURNS[turned]) if turned in _TURNS else image
+    # With the one tag alone: of the others, a broken one would keep Pillow from turning.
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = turned
+    image.info = {"exif": exif.tobytes()}
+    return ImageOps.exif_transpose(image)
 
 
 def _shrink(image: Image.Image) -> Image.Image:

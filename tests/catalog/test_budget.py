@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from catalog.ingest import budget, images
+from catalog.ingest import LocalImage, budget, images, pipeline
 from catalog.ingest.budget import Budget, BudgetExhausted
 from catalog.ingest.images import ImageBusy, ImageRefused, check_image
+from catalog.ingest.pictures import Picture
 from tests.catalog.pictures import encoded, photo
 from tests.fuzz_pictures import huge_webp
 
@@ -86,3 +88,25 @@ def test_check_image_refuses_what_takes_more_memory_than_is_ever_lent() -> None:
         "'huge.webp' has 9990×9990 pixels; the limit for WEBP is 74 million."
     )
     assert images._budget._used == 0
+
+
+@pytest.mark.django_db
+def test_ingest_waits_for_memory_as_long_as_it_takes_for_files_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "cat.jpg"
+    path.write_bytes(encoded(photo()))
+    monkeypatch.setattr(budget, "PATIENCE", 0.001)
+    refused = threading.Event()
+
+    class Watched(BudgetExhausted):
+        def __init__(self) -> None:
+            refused.set()
+
+    monkeypatch.setattr(budget, "BudgetExhausted", Watched)
+    total = int(images.BUDGET * 100_000_000)
+    with ThreadPoolExecutor(1) as pool:
+        with images._budget.lend(total, total):
+            future = pool.submit(pipeline._prepare, "a", LocalImage(path=path), None, store=False)
+            assert refused.wait(10)
+        assert isinstance(future.result(10), Picture)

@@ -164,6 +164,19 @@ def test_command_refuses_a_batch_size_that_is_none(size: str, tmp_path: Path) ->
     assert f"'{size}' is not a whole number above 0." in str(error)
 
 
+def test_command_takes_pictures_by_their_content_and_says_so(
+    space: EmbeddingSpace, media: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    album = tmp_path / "album"
+    album.mkdir()
+    (album / "cat.png").write_bytes(encoded(photo()))
+    (album / "dog.heic").write_bytes(encoded(photo(), "HEIF"))
+    assert "2 new" in run(album)
+    shown = capsys.readouterr().err
+    assert "Line 1: 'cat.png' was taken as JPEG, which it holds; its name says PNG." in shown
+    assert "dog.heic" not in shown
+
+
 @pytest.mark.usefixtures("db")
 def test_command_prints_few_rejections_and_says_where_to_find_all(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

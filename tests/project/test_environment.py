@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,3 +159,24 @@ def test_a_database_is_its_owners_alone(tmp_path: Path) -> None:
         env.keep_private(database)
         assert {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()} == {0o600}
         assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+def test_limits_on_pictures_come_from_the_environment(tmp_path: Path) -> None:
+    code = (
+        "from mmsearch_project import settings as s;"
+        "print(s.MMSEARCH_MAX_UPLOAD_BYTES, s.MMSEARCH_MAX_IMAGE_PIXELS)"
+    )
+
+    def printed(**variables: str) -> str:
+        environment = {**os.environ, "MMSEARCH_DATA_DIR": str(tmp_path), **variables}
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+
+    assert printed() == "26214400 100000000"
+    given = {"MMSEARCH_MAX_UPLOAD_MB": "3", "MMSEARCH_MAX_IMAGE_MEGAPIXELS": "12"}
+    assert printed(**given) == "3145728 12000000"

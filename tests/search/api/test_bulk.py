@@ -50,6 +50,19 @@ def test_bulk_answers_a_line_for_every_record(client: Client, space: EmbeddingSp
     assert (second.original_filename, second.width) == ("red.png", 32)
 
 
+def test_bulk_says_that_a_picture_was_taken_by_its_content(
+    client: Client, space: EmbeddingSpace
+) -> None:
+    image = base64.b64encode(picture("red")).decode()
+    (outcome,) = send(client, {"item_id": "a", "image": image, "image_filename": "a.jpg"})
+    assert outcome == {
+        "line": 1,
+        "item_id": "a",
+        "outcome": "new",
+        "note": "'a.jpg' was taken as PNG, which it holds; its name says JPEG.",
+    }
+
+
 def test_bulk_rejects_bad_lines_and_takes_in_the_rest(
     client: Client, space: EmbeddingSpace
 ) -> None:
