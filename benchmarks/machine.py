@@ -13,7 +13,7 @@ import psutil
 PACKAGES: Final = (
     "Django",
     "djangorestframework",
-    "gunicorn",
+    "waitress",
     "onnxruntime",
     "faiss-cpu",
     "numpy",

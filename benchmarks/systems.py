@@ -65,7 +65,7 @@ class Ours(Server):
 
     def role(self, role: str) -> list[psutil.Process]:
         """Its ``web`` or ``worker`` processes."""
-        mark = {"web": "gunicorn", "worker": "mmsearch_project.worker"}[role]
+        mark = {"web": "mmsearch_project.web", "worker": "mmsearch_project.worker"}[role]
         chosen = []
         for process in self.processes():
             with contextlib.suppress(psutil.NoSuchProcess):

@@ -167,6 +167,7 @@ MMSEARCH_DEMO = env.flag("MMSEARCH_DEMO", default=True)
 
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────
 MMSEARCH_MAX_UPLOAD_BYTES = 25 * 2**20
+MMSEARCH_MAX_BULK_BYTES = 256 * 2**20
 MMSEARCH_MAX_IMAGE_PIXELS = 100_000_000
 MMSEARCH_MAX_CAPTION_LENGTH = 20_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 2**20

@@ -46,7 +46,15 @@ class StartError(Exception):
 class Supervisor:
     """Starts the children, keeps them running, stops them."""
 
-    def __init__(self, *, host: str, port: int, data_dir: Path, listener: socket.socket) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        data_dir: Path,
+        listener: socket.socket,
+        web_processes: int = 1,
+    ) -> None:
         self.host = host
         self.port = port
         self.url = address.url(host, port)
@@ -54,13 +62,14 @@ class Supervisor:
         self.listener = listener
         python = sys.executable
         self.preparation = Child("preparation", [python, "-m", "mmsearch_project.preparation"])
-        bind = f"fd://{listener.fileno()}"
-        config = "python:mmsearch_project.gunicorn_conf"
-        self.web = Child(
-            "web server",
-            [python, "-m", "gunicorn", "--config", config, "--bind", bind],
-            inherited=(listener.fileno(),),
-        )
+        self.web = [
+            Child(
+                f"web server {number}" if web_processes > 1 else "web server",
+                [python, "-m", "mmsearch_project.web", str(listener.fileno())],
+                inherited=(listener.fileno(),),
+            )
+            for number in range(1, web_processes + 1)
+        ]
         self.worker = Child("worker", [python, "-m", "mmsearch_project.worker"])
         self.demo = Child(
             "demo catalogue",
@@ -73,7 +82,7 @@ class Supervisor:
 
     @property
     def children(self) -> tuple[Child, ...]:
-        return (self.preparation, self.web, self.worker, self.demo)
+        return (self.preparation, *self.web, self.worker, self.demo)
 
     def run(self) -> int:
         """Prepare, serve until asked to stop, stop; returns the exit status."""
@@ -102,14 +111,14 @@ class Supervisor:
 
     def _serve(self) -> int:
         address.listen(self.listener, self.host, self.port)
-        self.web.start()
-        self.worker.start()
+        for child in (*self.web, self.worker):
+            child.start()
         if demo.state(self.data_dir) is demo.DemoState.LOADING:
             say("The demo catalogue is being loaded; the page works meanwhile.")
             self.demo.start()
         say(f"Starting on {self.url} (Ctrl-C stops)")
         while self.asked_at is None:
-            for child in (self.web, self.worker):
+            for child in (*self.web, self.worker):
                 if not child.runs() and not self._revive(child):
                     return 1
             self._follow_demo()
@@ -238,6 +247,7 @@ def main(arguments: list[str]) -> int:
                 port=settings.PORT,
                 data_dir=settings.MMSEARCH_DATA_DIR,
                 listener=listener,
+                web_processes=settings.WEB_CONCURRENCY,
             ).run()
     except (ImproperlyConfigured, AddressError, StartError) as exc:
         complain(str(exc))

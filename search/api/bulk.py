@@ -1,4 +1,7 @@
-"""`/api/v1/items/bulk/`: records in, outcomes out, one a line, at flat memory."""
+"""`/api/v1/items/bulk/`: records in, outcomes out, one a line, at flat memory.
+
+The server has the whole body, in a file where it is large, before the first line is read.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,17 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from django.conf import settings
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from catalog.ingest import ItemRecord, Outcome, OutcomeKind, ingest, records_from_ndjson
+from catalog.ingest import Outcome, OutcomeKind, ingest, records_from_ndjson
 from search.api import schema
+from search.api.formats import refuse_longer_than
 from search.api.items import ITEM_ACTIONS, ItemViewSet
-from search.api.spool import BodySpool, body_reader
 
-MAX_BATCH: Final = 1000
-"""Records taken in before their outcomes are written."""
-MAX_BATCH_BYTES: Final = 8 * 2**20
 WRITE_BATCH: Final = 100
 """Outcomes written at a time."""
 
@@ -29,7 +30,8 @@ class BulkView(APIView):
 
     @schema.ITEM_BULK
     def post(self, request: Request) -> StreamingHttpResponse:
-        """Take in one record a line; answer with one outcome a line, while the lines come."""
+        """Take in one record a line; answer with one outcome a line."""
+        refuse_longer_than(settings.MMSEARCH_MAX_BULK_BYTES, {"request": request})
         return StreamingHttpResponse(
             _answer(request._request),  # noqa: SLF001  its body, unread
             content_type=schema.NDJSON,
@@ -45,25 +47,9 @@ class BulkView(APIView):
 
 def _answer(request: HttpRequest) -> Iterator[bytes]:
     """Outcome lines of the body's lines."""
-    with BodySpool(body_reader(request)) as body:
-        for batch in _batches(body):
-            outcomes = ingest(batch)
-            while lines := list(itertools.islice(outcomes, WRITE_BATCH)):
-                yield b"".join(map(_outcome_line, lines))
-
-
-def _batches(body: BodySpool) -> Iterator[list[ItemRecord | Outcome]]:
-    """Records that are there: a client may wait for their outcomes before it sends more."""
-    batch: list[ItemRecord | Outcome] = []
-    began = 0
-    for record in records_from_ndjson(body):
-        batch.append(record)
-        full = len(batch) >= MAX_BATCH or body.position - began >= MAX_BATCH_BYTES
-        if full or not body.has_line():
-            yield batch
-            batch, began = [], body.position
-    if batch:
-        yield batch
+    outcomes = ingest(records_from_ndjson(request))
+    while lines := list(itertools.islice(outcomes, WRITE_BATCH)):
+        yield b"".join(map(_outcome_line, lines))
 
 
 def _outcome_line(outcome: Outcome) -> bytes:

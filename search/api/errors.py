@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from typing import Any, Final
+from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.http import (
@@ -26,10 +25,6 @@ from rest_framework.views import exception_handler as rest_exception_handler
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from search.answer.query import QueryError
-
-DISCARDED_BYTES: Final = 2**28
-"""Bytes of a refused body that are read for the sake of its client."""
-DISCARD_PIECE: Final = 2**18
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +70,6 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     response = rest_exception_handler(_translated(exc, context), context)
     if response is not None:
         response.data = _printable(response.data)
-        _discard_body(context["request"]._request)  # noqa: SLF001  REST framework's holds no stream
     return response
 
 
@@ -94,14 +88,6 @@ def _translated(exc: Exception, context: dict[str, Any]) -> Exception:
     if isinstance(exc, (SuspiciousOperation, UnreadablePostError)):
         return ParseError(str(exc) or "The request cannot be read.")
     return exc
-
-
-def _discard_body(request: HttpRequest) -> None:
-    """Read what is left of the body: a connection closed on it may lose the answer as well."""
-    with contextlib.suppress(UnreadablePostError):
-        for _ in range(DISCARDED_BYTES // DISCARD_PIECE):
-            if not request.read(DISCARD_PIECE):
-                return
 
 
 def _printable(data: Any) -> Any:
