@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from catalog.ingest import Outcome, OutcomeKind, ingest, records_from_ndjson
+from catalog.ingest import ItemRecord, Outcome, OutcomeKind, ingest, records_from_ndjson
+from catalog.ingest.records import rejected
+from catalog.storage import DISK_FULL, is_disk_full
 from search.api import schema
 from search.api.formats import refuse_longer_than
 from search.api.items import ITEM_ACTIONS, ItemViewSet
 
+logger = logging.getLogger(__name__)
 WRITE_BATCH: Final = 100
 """Outcomes written at a time."""
 
@@ -47,9 +53,31 @@ class BulkView(APIView):
 
 def _answer(request: HttpRequest) -> Iterator[bytes]:
     """Outcome lines of the body's lines."""
-    outcomes = ingest(records_from_ndjson(request))
+    outcomes = _outcomes(records_from_ndjson(request))
     while lines := list(itertools.islice(outcomes, WRITE_BATCH)):
         yield b"".join(map(_outcome_line, lines))
+
+
+def _outcomes(records: Iterator[ItemRecord | Outcome]) -> Iterator[Outcome]:
+    """What becomes of the records; where the disk is full, each of the rest is told so."""
+    unanswered: deque[tuple[int | None, str]] = deque()
+
+    def noted() -> Iterator[ItemRecord | Outcome]:
+        for record in records:
+            unanswered.append((record.line, record.item_id or ""))
+            yield record
+
+    try:
+        for outcome in ingest(noted()):
+            unanswered.popleft()
+            yield outcome
+    except (OSError, DatabaseError) as exc:
+        if not is_disk_full(exc):
+            raise
+        logger.error("The disk is full: %s", exc)  # noqa: TRY400  the place says nothing
+        rest = ((record.line, record.item_id or "") for record in records)
+        for line, item_id in itertools.chain(unanswered, rest):
+            yield rejected(DISK_FULL, line=line, item_id=item_id)
 
 
 def _outcome_line(outcome: Outcome) -> bytes:

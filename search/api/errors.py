@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
@@ -22,6 +23,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as rest_exception_handler
 
+from catalog.storage import DISK_FULL, is_disk_full
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from search.answer.query import QueryError
@@ -112,8 +114,13 @@ def not_found(request: HttpRequest) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500: JSON where the API failed, the plain page elsewhere."""
+    """500, or 507 where the disk is full: JSON where the API failed, plain elsewhere."""
     match = request.resolver_match
-    if match is not None and issubclass(getattr(match.func, "cls", object), APIView):
+    is_api = match is not None and issubclass(getattr(match.func, "cls", object), APIView)
+    if is_disk_full(sys.exception()):
+        if is_api:
+            return JsonResponse({"detail": DISK_FULL}, status=507)
+        return HttpResponse(DISK_FULL, status=507, content_type="text/plain")
+    if is_api:
         return JsonResponse({"detail": "The server failed; its log says why."}, status=500)
     return defaults.server_error(request)
