@@ -10,7 +10,25 @@ from typing import Any, Final
 
 import psutil
 
-PACKAGES: Final = ("Django", "onnxruntime", "faiss-cpu", "numpy", "Pillow", "torch", "transformers")
+PACKAGES: Final = (
+    "Django",
+    "waitress",
+    "onnxruntime",
+    "faiss-cpu",
+    "numpy",
+    "Pillow",
+    "torch",
+    "transformers",
+)
+    "Django",
+    "waitress",
+    "onnxruntime",
+    "faiss-cpu",
+    "numpy",
+    "Pillow",
+    "torch",
+    "transformers",
+)
 NOTABLE_FLAGS: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "avx_vnni")
 
 

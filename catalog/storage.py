@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import tempfile
 import time
 from pathlib import Path, PurePath
 from typing import Final, Protocol
 
 from django.apps import apps
 from django.core.exceptions import SuspiciousFileOperation
+from django.core.files.base import File
 from django.core.files.storage import FileSystemStorage
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils.deconstruct import deconstructible
+
+DISK_FULL: Final = "The server's disk is full: nothing was stored. Send it again later."
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether a file or the database could not be written for want of space."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    return isinstance(error, DatabaseError) and any(
+        words in str(error)
+        for words in ("disk is full", "No space left")  # SQLite, PostgreSQL
+    )
 
 
 class Pictured(Protocol):
@@ -84,6 +101,17 @@ def preview_upload_path(item: Pictured, filename: str) -> str:
     return f"previews/{_shard(item)}/{_file_name(item, PurePath(filename).suffix)}"
 
 
+class _Written(File):  # type: ignore[type-arg]
+    """A file on this disk that the storage may move into its place."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(None, path)
+        self._path = path
+
+    def temporary_file_path(self) -> str:
+        return self._path
+
+
 @deconstructible(path="catalog.storage.CatalogStorage")
 class CatalogStorage(FileSystemStorage):
     """The media folder, plus read-only names `linked/<folder pk>/<relative path>`."""
@@ -101,6 +129,19 @@ class CatalogStorage(FileSystemStorage):
         if not target.is_relative_to(root):
             raise SuspiciousFileOperation(f"{name!r} leads out of the linked folder.")
         return str(target)
+
+    def _save(self, name: str, content: File[bytes]) -> str:
+        """Write beside, then move: a full disk leaves no part of a file behind."""
+        Path(self.location).mkdir(parents=True, exist_ok=True)
+        descriptor, path = tempfile.mkstemp(dir=self.location, prefix=".incoming-")
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                for chunk in content.chunks():
+                    stream.write(chunk)
+            saved: str = super()._save(name, _Written(path))  # type: ignore[misc]  # not in stubs
+        finally:
+            Path(path).unlink(missing_ok=True)
+        return saved
 
     def delete(self, name: str) -> None:
         """Delete a stored file; linked pictures belong to their owner and stay."""

@@ -1,12 +1,12 @@
-"""Query texts that arrive together are encoded together, and recent ones not again."""
+"""Queries that arrive together are encoded together, and recent texts not again."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,50 +14,62 @@ from numpy.typing import NDArray
 from embeddings.encoders.base import Encoder, EncoderError
 
 Vector = NDArray[np.float32]
+Query = TypeVar("Query")
 
 MAX_BATCH: Final = 32
-"""Texts encoded at once."""
+"""Queries encoded at once."""
 REMEMBERED: Final = 1024
 """Query vectors kept for texts that are asked again."""
 LONGEST_REMEMBERED: Final = 2000
 """Characters; longer texts are not kept, so that the memory of the kept ones is bounded."""
 
 
-class TextBatcher:
-    """Encodes query texts for many threads through one encoder.
+class QueryAbandoned(Exception):  # noqa: N818  nobody's fault
+    """Whoever asked has gone; the query was not computed."""
+
+
+class Batcher(Generic[Query]):
+    """Encodes queries of one kind for many threads through one encoder.
 
     No thread of its own: a caller that finds the encoder free encodes at once, with whatever else
     waits at that moment; callers that come meanwhile wait, and when the batch is done one of them
     takes all of them on. So an idle system adds no wait, and a busy one batches by itself.
     """
 
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
+    kind: str
+
+    def __init__(self, encode: Callable[[Sequence[Query]], Vector]) -> None:
+        self._encode_batch = encode
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._remembered: OrderedDict[str, Vector] = OrderedDict()
+        self._entries: OrderedDict[str | int, _Entry[Query]] = OrderedDict()
+        self._remembered: OrderedDict[str | int, Vector] = OrderedDict()
         self._busy = False
+
+    def _key(self, query: Query) -> str | int:
+        """Queries of one key are encoded once while they wait."""
+        return id(query)
 
     def encode(
         self,
-        text: str,
+        query: Query,
         *,
         timeout: float | None = None,
         is_abandoned: Callable[[], bool] | None = None,
     ) -> Vector:
-        """The unit vector of `text`, float32 (d,), read-only.
+        """The unit vector of `query`, float32 (d,), read-only.
 
         A caller that has waited `timeout` seconds gives up, and `is_abandoned` is asked before
-        encoding begins: a text that nobody waits for any more is not encoded. Raises
-        EncoderError, also on giving up.
+        encoding begins: a query that nobody waits for any more is not encoded. Raises
+        EncoderError, also on giving up, and QueryAbandoned.
         """
+        key = self._key(query)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._lock:
-            known = self._remembered.get(text)
+            known = self._remembered.get(key)
             if known is not None:
-                self._remembered.move_to_end(text)
+                self._remembered.move_to_end(key)
                 return known
-            entry = self._entries.setdefault(text, _Entry(text))
+            entry = self._entries.setdefault(key, _Entry(key, query))
             entry.callers += 1
             if is_abandoned is not None:
                 entry.watches.append(is_abandoned)
@@ -76,18 +88,18 @@ class TextBatcher:
                 leads = self._take_lead(entry)
 
     def recent(self) -> list[Vector]:
-        """The vectors of the texts asked last, the very last at the end."""
+        """The vectors of what was asked last, the very last at the end."""
         with self._lock:
             return list(self._remembered.values())
 
-    def _take_lead(self, entry: _Entry) -> bool:
+    def _take_lead(self, entry: _Entry[Query]) -> bool:
         """Whether the caller is to encode `entry` and what else waits. Needs the lock."""
         if self._busy:
             return False
         self._busy = entry.is_taken = True
         return True
 
-    def _encode_waiting(self, own: _Entry) -> None:
+    def _encode_waiting(self, own: _Entry[Query]) -> None:
         """Encode one batch, `own` first, and wake a waiting caller to go on."""
         with self._lock:
             waiting = [own, *(entry for entry in self._entries.values() if not entry.is_taken)]
@@ -96,8 +108,8 @@ class TextBatcher:
             for entry in batch:
                 entry.is_taken = True
             for entry in dropped:
-                entry.error = EncoderError("The client has gone: its query was not computed.")
-                del self._entries[entry.text]
+                entry.error = QueryAbandoned("The client has gone: its query was not computed.")
+                del self._entries[entry.key]
                 entry.woken.set()
         try:
             if batch:
@@ -106,21 +118,18 @@ class TextBatcher:
             with self._lock:
                 self._busy = False
                 for entry in batch:
-                    del self._entries[entry.text]
+                    del self._entries[entry.key]
                     self._remember(entry)
                     entry.woken.set()
                 self._wake_next()
 
-    def _remember(self, entry: _Entry) -> None:
-        if entry.vector is not None and len(entry.text) <= LONGEST_REMEMBERED:
-            self._remembered[entry.text] = entry.vector
-            if len(self._remembered) > REMEMBERED:
-                self._remembered.popitem(last=False)
+    def _remember(self, entry: _Entry[Query]) -> None:
+        """Keep an answer for later. Needs the lock."""
 
-    def _encode(self, batch: list[_Entry]) -> None:
-        """Fill in a vector or an error; one text that fails does not fail the others."""
+    def _encode(self, batch: list[_Entry[Query]]) -> None:
+        """Fill in a vector or an error; one query that fails does not fail the others."""
         try:
-            vectors = self._encoder.encode_texts([entry.text for entry in batch])
+            vectors = self._encode_batch([entry.query for entry in batch])
         except Exception as exc:  # noqa: BLE001  every caller gets it
             if len(batch) == 1:
                 batch[0].error = exc
@@ -137,34 +146,62 @@ class TextBatcher:
             copied.flags.writeable = False
             entry.vector = copied
 
-    def _give_up(self, entry: _Entry, timeout: float | None) -> None:
+    def _give_up(self, entry: _Entry[Query], timeout: float | None) -> None:
         """Raise EncoderError, unless the answer came at the last moment."""
         with self._lock:
             if entry.is_answered:
                 return
             entry.callers -= 1
             if entry.callers == 0 and not entry.is_taken:
-                del self._entries[entry.text]
+                del self._entries[entry.key]
             if not self._busy:
                 # It may have been this caller that was woken to go on.
                 self._wake_next()
         raise EncoderError(
-            f"The text was not encoded within {timeout} seconds: the machine is overloaded, "
+            f"The {self.kind} was not encoded within {timeout} seconds: the machine is overloaded, "
             f"try again."
         )
 
     def _wake_next(self) -> None:
-        """Wake the callers of the text that has waited longest. Needs the lock."""
+        """Wake the callers of the query that has waited longest. Needs the lock."""
         oldest = next(iter(self._entries.values()), None)
         if oldest is not None:
             oldest.woken.set()
 
 
-class _Entry:
-    """One text, the callers that wait for it, and what became of it."""
+class TextBatcher(Batcher[str]):
+    """Query texts: equal ones once, and recent ones not again."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    kind = "text"
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(encoder.encode_texts)
+
+    def _key(self, query: str) -> str:
+        return query
+
+    def _remember(self, entry: _Entry[str]) -> None:
+        if entry.vector is not None and len(entry.query) <= LONGEST_REMEMBERED:
+            self._remembered[entry.key] = entry.vector
+            if len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+
+
+class PictureBatcher(Batcher["Image"]):
+    """Query pictures."""
+
+    kind = "picture"
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(encoder.encode_images)
+
+
+class _Entry(Generic[Query]):
+    """One query, the callers that wait for it, and what became of it."""
+
+    def __init__(self, key: str | int, query: Query) -> None:
+        self.key = key
+        self.query = query
         self.callers = 0
         self.watches: list[Callable[[], bool]] = []
         """One of each caller that can tell that its client has gone."""

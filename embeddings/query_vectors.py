@@ -1,17 +1,20 @@
-"""Query texts of concurrent requests, encoded together."""
+"""Queries of concurrent requests, encoded together."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from embeddings.backends import default_encoder
-from embeddings.batching import TextBatcher
+from embeddings.batching import PictureBatcher, TextBatcher
 from embeddings.encoders.base import Encoder, Vectors
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 PATIENCE: Final = 30.0
 """Seconds after which a query that still waits for the encoder is given up, not computed."""
@@ -20,24 +23,34 @@ client_has_gone: ContextVar[Callable[[], bool] | None] = ContextVar("client_has_
 """Where a server can tell that nobody waits for the answer any more, it says so here."""
 
 _lock = threading.Lock()
-_batchers: dict[Encoder, TextBatcher] = {}
+_batchers: dict[Encoder, tuple[TextBatcher, PictureBatcher]] = {}
 
 
 def encode_query_text(text: str) -> Vectors:
-    """The unit vector of a query text, float32 (d,). Raises EncoderError."""
+    """The unit vector of a query text, float32 (d,). Raises EncoderError, QueryAbandoned."""
+    texts, _ = _current_batchers()
+    return texts.encode(text, timeout=PATIENCE, is_abandoned=client_has_gone.get())
+
+
+def encode_query_picture(picture: Image) -> Vectors:
+    """The same of an upright RGB picture."""
+    _, pictures = _current_batchers()
+    return pictures.encode(picture, timeout=PATIENCE, is_abandoned=client_has_gone.get())
+
+
+def _current_batchers() -> tuple[TextBatcher, PictureBatcher]:
     encoder = default_encoder()
     with _lock:
         if encoder not in _batchers:
             _batchers.clear()  # another encoder's vectors never answer for this one
-            _batchers[encoder] = TextBatcher(encoder)
-        batcher = _batchers[encoder]
-    return batcher.encode(text, timeout=PATIENCE, is_abandoned=client_has_gone.get())
+            _batchers[encoder] = TextBatcher(encoder), PictureBatcher(encoder)
+        return _batchers[encoder]
 
 
 def recent_query_vectors() -> Vectors:
     """Vectors of texts asked of this process, the very last at the end: float32 (n, d)."""
     encoder = default_encoder()
     with _lock:
-        batcher = _batchers.get(encoder)
-    vectors = [] if batcher is None else batcher.recent()
+        batchers = _batchers.get(encoder)
+    vectors = [] if batchers is None else batchers[0].recent()
     return np.reshape(vectors, (len(vectors), encoder.describe().dimension)).astype(np.float32)

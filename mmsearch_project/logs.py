@@ -64,7 +64,7 @@ def logging_config(log_format: str) -> dict[str, Any]:
             "django.request": {"level": "ERROR"},
             "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
             "faiss": {"level": "WARNING"},  # it tells how it looks for its own library
-            # Start and stop are the supervisor's to tell.
-            "gunicorn.error": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+            "waitress": {"level": "WARNING"},  # it tells of every client that goes
+            "waitress.queue": {"level": "ERROR"},  # and of every request that waits for a thread
         },
     }

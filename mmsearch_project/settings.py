@@ -178,6 +178,7 @@ MMSEARCH_DEMO = env.flag("MMSEARCH_DEMO", default=True)
 
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────
 MMSEARCH_MAX_UPLOAD_BYTES = env.whole_number("MMSEARCH_MAX_UPLOAD_MB", 25, low=1, high=1024) * 2**20
+MMSEARCH_MAX_BULK_BYTES = 256 * 2**20
 MMSEARCH_MAX_IMAGE_PIXELS = 1_000_000 * env.whole_number(
     "MMSEARCH_MAX_IMAGE_MEGAPIXELS", 100, low=1, high=1000
 )

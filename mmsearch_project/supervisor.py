@@ -55,6 +55,7 @@ class Supervisor:
         data_dir: Path,
         listener: socket.socket,
         names: Sequence[str] = (),
+        web_processes: int = 1,
     ) -> None:
         """`names` are what other machines may call the server; without any, none are told."""
         self.host = host
@@ -65,13 +66,14 @@ class Supervisor:
         self.listener = listener
         python = sys.executable
         self.preparation = Child("preparation", [python, "-m", "mmsearch_project.preparation"])
-        bind = f"fd://{listener.fileno()}"
-        config = "python:mmsearch_project.gunicorn_conf"
-        self.web = Child(
-            "web server",
-            [python, "-m", "gunicorn", "--config", config, "--bind", bind],
-            inherited=(listener.fileno(),),
-        )
+        self.web = [
+            Child(
+                f"web server {number}" if web_processes > 1 else "web server",
+                [python, "-m", "mmsearch_project.web", str(listener.fileno())],
+                inherited=(listener.fileno(),),
+            )
+            for number in range(1, web_processes + 1)
+        ]
         self.worker = Child("worker", [python, "-m", "mmsearch_project.worker"])
         self.demo = Child(
             "demo catalogue",
@@ -84,7 +86,7 @@ class Supervisor:
 
     @property
     def children(self) -> tuple[Child, ...]:
-        return (self.preparation, self.web, self.worker, self.demo)
+        return (self.preparation, *self.web, self.worker, self.demo)
 
     def run(self) -> int:
         """Prepare, serve until asked to stop, stop; returns the exit status."""
@@ -113,8 +115,8 @@ class Supervisor:
 
     def _serve(self) -> int:
         address.listen(self.listener, self.host, self.port)
-        self.web.start()
-        self.worker.start()
+        for child in (*self.web, self.worker):
+            child.start()
         if demo.state(self.data_dir) is demo.DemoState.LOADING:
             say("The demo catalogue is being loaded; the page works meanwhile.")
             self.demo.start()
@@ -125,7 +127,7 @@ class Supervisor:
                 " Other names are refused; add one: MMSEARCH_ALLOWED_HOSTS=its.name make run"
             )
         while self.asked_at is None:
-            for child in (self.web, self.worker):
+            for child in (*self.web, self.worker):
                 if not child.runs() and not self._revive(child):
                     return 1
             self._follow_demo()
@@ -255,6 +257,7 @@ def main(arguments: list[str]) -> int:
                 data_dir=settings.MMSEARCH_DATA_DIR,
                 listener=listener,
                 names=settings.ALLOWED_HOSTS if settings.MMSEARCH_EXPOSED_BY else (),
+                web_processes=settings.WEB_CONCURRENCY,
             ).run()
     except (ImproperlyConfigured, AddressError, StartError) as exc:
         complain(str(exc))

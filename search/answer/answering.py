@@ -10,9 +10,8 @@ import time
 import numpy as np
 
 from catalog.models import Item
-from embeddings.backends import default_encoder
 from embeddings.encoders.base import Modality, Vectors
-from embeddings.query_vectors import encode_query_text
+from embeddings.query_vectors import encode_query_picture, encode_query_text
 from search.answer.facets import FACET_DEPTH, Facets, count_facets
 from search.answer.filters import allowed_ids, count_searchable
 from search.answer.query import SearchQuery
@@ -66,7 +65,7 @@ def search(query: SearchQuery) -> SearchResults:
     """Answer a query.
 
     Raises EncoderError where the model fails, SpaceError where no index fits it, UnknownItem for
-    an unknown `like`.
+    an unknown `like`, QueryAbandoned where nobody waits for the answer.
     """
     started = time.perf_counter()
     like = _item_to_resemble(query)
@@ -129,7 +128,7 @@ def _encode(query: SearchQuery) -> dict[Modality, Vectors]:
     if query.text.strip():
         parts.append(encode_query_text(query.text))
     if query.image is not None:
-        parts.append(default_encoder().encode_images([query.image])[0])
+        parts.append(encode_query_picture(query.image))
     if not parts:
         return {}
     return dict.fromkeys(query.modalities, _normalise(np.sum(parts, axis=0)))

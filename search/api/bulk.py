@@ -1,25 +1,32 @@
-"""`/api/v1/items/bulk/`: records in, outcomes out, one a line, at flat memory."""
+"""`/api/v1/items/bulk/`: records in, outcomes out, one a line, at flat memory.
+
+The server has the whole body, in a file where it is large, before the first line is read.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
+import logging
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
+from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from catalog.ingest import ItemRecord, Outcome, OutcomeKind, ingest, records_from_ndjson
+from catalog.ingest.records import rejected
+from catalog.storage import DISK_FULL, is_disk_full
 from search.api import schema
+from search.api.formats import refuse_longer_than
 from search.api.items import ITEM_ACTIONS, ItemViewSet
-from search.api.spool import BodySpool, body_reader
 
-MAX_BATCH: Final = 1000
-"""Records taken in before their outcomes are written."""
-MAX_BATCH_BYTES: Final = 8 * 2**20
+logger = logging.getLogger(__name__)
 WRITE_BATCH: Final = 100
 """Outcomes written at a time."""
 
@@ -29,7 +36,8 @@ class BulkView(APIView):
 
     @schema.ITEM_BULK
     def post(self, request: Request) -> StreamingHttpResponse:
-        """Take in one record a line; answer with one outcome a line, while the lines come."""
+        """Take in one record a line; answer with one outcome a line."""
+        refuse_longer_than(settings.MMSEARCH_MAX_BULK_BYTES, {"request": request})
         return StreamingHttpResponse(
             _answer(request._request),  # noqa: SLF001  its body, unread
             content_type=schema.NDJSON,
@@ -45,25 +53,31 @@ class BulkView(APIView):
 
 def _answer(request: HttpRequest) -> Iterator[bytes]:
     """Outcome lines of the body's lines."""
-    with BodySpool(body_reader(request)) as body:
-        for batch in _batches(body):
-            outcomes = ingest(batch)
-            while lines := list(itertools.islice(outcomes, WRITE_BATCH)):
-                yield b"".join(map(_outcome_line, lines))
+    outcomes = _outcomes(records_from_ndjson(request))
+    while lines := list(itertools.islice(outcomes, WRITE_BATCH)):
+        yield b"".join(map(_outcome_line, lines))
 
 
-def _batches(body: BodySpool) -> Iterator[list[ItemRecord | Outcome]]:
-    """Records that are there: a client may wait for their outcomes before it sends more."""
-    batch: list[ItemRecord | Outcome] = []
-    began = 0
-    for record in records_from_ndjson(body):
-        batch.append(record)
-        full = len(batch) >= MAX_BATCH or body.position - began >= MAX_BATCH_BYTES
-        if full or not body.has_line():
-            yield batch
-            batch, began = [], body.position
-    if batch:
-        yield batch
+def _outcomes(records: Iterator[ItemRecord | Outcome]) -> Iterator[Outcome]:
+    """What becomes of the records; where the disk is full, each of the rest is told so."""
+    unanswered: deque[tuple[int | None, str]] = deque()
+
+    def noted() -> Iterator[ItemRecord | Outcome]:
+        for record in records:
+            unanswered.append((record.line, record.item_id or ""))
+            yield record
+
+    try:
+        for outcome in ingest(noted()):
+            unanswered.popleft()
+            yield outcome
+    except (OSError, DatabaseError) as exc:
+        if not is_disk_full(exc):
+            raise
+        logger.error("The disk is full: %s", exc)  # noqa: TRY400  the place says nothing
+        rest = ((record.line, record.item_id or "") for record in records)
+        for line, item_id in itertools.chain(unanswered, rest):
+            yield rejected(DISK_FULL, line=line, item_id=item_id)
 
 
 def _outcome_line(outcome: Outcome) -> bytes:

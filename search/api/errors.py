@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from typing import Any, Final
+import sys
+from typing import Any
 
 from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.http import (
@@ -24,13 +24,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as rest_exception_handler
 
+from catalog.storage import DISK_FULL, is_disk_full
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from search.answer.query import QueryError
-
-DISCARDED_BYTES: Final = 2**28
-"""Bytes of a refused body that are read for the sake of its client."""
-DISCARD_PIECE: Final = 2**18
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +82,6 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response | Non
     response = rest_exception_handler(_translated(exc, context), context)
     if response is not None:
         response.data = _printable(response.data)
-        _discard_body(context["request"]._request)  # noqa: SLF001  REST framework's holds no stream
     return response
 
 
@@ -104,14 +100,6 @@ def _translated(exc: Exception, context: dict[str, Any]) -> Exception:
     if isinstance(exc, (SuspiciousOperation, UnreadablePostError)):
         return ParseError(str(exc) or "The request cannot be read.")
     return exc
-
-
-def _discard_body(request: HttpRequest) -> None:
-    """Read what is left of the body: a connection closed on it may lose the answer as well."""
-    with contextlib.suppress(UnreadablePostError):
-        for _ in range(DISCARDED_BYTES // DISCARD_PIECE):
-            if not request.read(DISCARD_PIECE):
-                return
 
 
 def _printable(data: Any) -> Any:
@@ -161,7 +149,11 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500: JSON where the API failed, the plain page elsewhere."""
+    """500, or 507 where the disk is full: JSON where the API failed, plain elsewhere."""
+    if is_disk_full(sys.exception()):
+        if is_api(request):
+            return JsonResponse({"detail": DISK_FULL}, status=507)
+        return HttpResponse(DISK_FULL, status=507, content_type="text/plain")
     if is_api(request):
         return JsonResponse({"detail": "The server failed; its log says why."}, status=500)
     return defaults.server_error(request)

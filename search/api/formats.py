@@ -18,6 +18,9 @@ FORM_OVERHEAD_BYTES = 2**20
 """Room for the other fields and the boundaries beside an image of the largest size."""
 
 
+BULK_PATH = "/api/v1/items/bulk/"
+
+
 def max_form_bytes() -> int:
     """Largest body that may carry an image."""
     limit: int = settings.MMSEARCH_MAX_UPLOAD_BYTES
@@ -27,6 +30,11 @@ def max_form_bytes() -> int:
 def max_base64_bytes() -> int:
     """Largest body that may carry an image as base64."""
     return max_form_bytes() * 4 // 3
+
+
+def max_body_bytes(path: str) -> int:
+    """Largest body that any view behind the path accepts; the server reads no more."""
+    return settings.MMSEARCH_MAX_BULK_BYTES if path == BULK_PATH else max_base64_bytes()
 
 
 def refuse_longer_than(limit: int, context: Mapping[str, Any] | None) -> None:

@@ -30,10 +30,7 @@ from search.api.serializers import ItemFields, ItemSerializer, SimilarParameters
 BLANK: Final = {"title": "", "caption": "", "tags": (), "category": ""}
 """What a PUT clears where it does not say it; a picture stays until another is sent."""
 
-NOTHING_SENT: Final = (
-    "The body holds no field of an item. Send at least one, with a Content-Length: a body in chunks"
-    " is not read here."
-)
+NOTHING_SENT: Final = "The body holds no field of an item. Send at least one."
 """A body that was lost on the way must not clear an item."""
 
 ITEM_ACTIONS: Final[dict[str, Any]] = {

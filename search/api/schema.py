@@ -40,6 +40,7 @@ _FORBIDDEN: Final = _error("Sent by a page of another site", "A page of another 
 _NOT_FOUND: Final = _error("No such item", "No Item matches the given query.")
 _TOO_LARGE: Final = _error("Too large", "The picture has 31,457,280 bytes; at most 26,214,400 …")
 _UNAVAILABLE: Final = _error("The model or its index is not ready", "No model is open yet. …")
+_DISK_FULL: Final = _error("The disk is full", "The server's disk is full: nothing was stored. …")
 _ENCODING_FAILED: Final = _error("The query could not be encoded", "The query could not be …")
 
 
@@ -62,25 +63,54 @@ _NEW_ITEM: Final = OpenApiExample(
 )
 _ITEM_BODY: Final = {JSON: serializers.ItemFields, FORM: serializers.ItemForm}
 _SEARCH_ERRORS: Final = {400: _REFUSED, 401: _UNAUTHORISED, 503: _UNAVAILABLE}
-_WRITE_ERRORS: Final = {400: _REFUSED, 401: _UNAUTHORISED, 403: _FORBIDDEN, 413: _TOO_LARGE}
+_UNREADABLE: Final = _error("Another content type is needed", "Unsupported media type …")
+_POSTED_SEARCH_ERRORS: Final = {
+    **_SEARCH_ERRORS,
+    403: _FORBIDDEN,
+    413: _TOO_LARGE,
+    415: _UNREADABLE,
+}
+_WRITE_ERRORS: Final = {
+    400: _REFUSED,
+    401: _UNAUTHORISED,
+    403: _FORBIDDEN,
+    413: _TOO_LARGE,
+    415: _UNREADABLE,
+    507: _DISK_FULL,
+}
 
 ITEM_LIST: Final = extend_schema(
     tags=["items"],
     summary="List items",
     examples=[OpenApiExample("An item", value=examples.ITEM, response_only=True)],
+    responses={
+        200: serializers.ItemSerializer(many=True),
+        400: _REFUSED,
+        401: _UNAUTHORISED,
+        404: _error("No such page", "Invalid page."),
+    },
 )
 ITEM_RETRIEVE: Final = extend_schema(
     tags=["items"],
     summary="Show an item",
     parameters=[_ITEM_ID],
-    responses={200: _answer(serializers.ItemSerializer, examples.ITEM), 404: _NOT_FOUND},
+    responses={
+        200: _answer(serializers.ItemSerializer, examples.ITEM),
+        401: _UNAUTHORISED,
+        404: _NOT_FOUND,
+    },
 )
 ITEM_DESTROY: Final = extend_schema(
     tags=["items"],
     summary="Delete an item",
     description="It is gone from every search at once.",
     parameters=[_ITEM_ID],
-    responses={204: OpenApiResponse(description="Deleted"), 401: _UNAUTHORISED, 404: _NOT_FOUND},
+    responses={
+        204: OpenApiResponse(description="Deleted"),
+        401: _UNAUTHORISED,
+        403: _FORBIDDEN,
+        404: _NOT_FOUND,
+    },
 )
 ITEM_CREATE: Final = extend_schema(
     tags=["items"],
@@ -167,6 +197,7 @@ ITEM_BULK: Final = extend_schema(
         (200, NDJSON): serializers.BulkOutcome,
         401: _UNAUTHORISED,
         403: _FORBIDDEN,
+        413: _TOO_LARGE,
     },
 )
 SEARCH_GET: Final = extend_schema(
@@ -191,8 +222,7 @@ SEARCH_POST: Final = extend_schema(
     ],
     responses={
         200: _answer(serializers.SearchEnvelope, examples.ENVELOPE),
-        413: _TOO_LARGE,
-        **_SEARCH_ERRORS,
+        **_POSTED_SEARCH_ERRORS,
     },
 )
 INGEST_STREAM: Final = extend_schema(
@@ -232,7 +262,7 @@ SEARCH_TEXT: Final = extend_schema(
     ],
     responses={
         200: _answer(serializers.LegacyResults, examples.LEGACY),
-        **_SEARCH_ERRORS,
+        **_POSTED_SEARCH_ERRORS,
         500: _ENCODING_FAILED,
     },
 )
@@ -243,8 +273,7 @@ SEARCH_IMAGE: Final = extend_schema(
     request={FORM: serializers.ImageQuery},
     responses={
         200: _answer(serializers.LegacyResults, examples.LEGACY),
-        **_SEARCH_ERRORS,
-        413: _TOO_LARGE,
+        **_POSTED_SEARCH_ERRORS,
         500: _ENCODING_FAILED,
     },
 )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import threading
 import weakref
 from typing import Final
 
+from django.conf import settings
 from django.db import DatabaseError, connection
 
 from embeddings.backends import default_encoder
@@ -17,6 +19,8 @@ from search.index.space_index import current_index
 
 OK: Final = "ok"
 LOADING: Final = "loading"
+LEAST_FREE: Final = 64 * 2**20
+"""Bytes; a database and an index that cannot be written soon answer nothing new."""
 
 _loading = threading.Lock()
 _answered: weakref.WeakSet[Encoder] = weakref.WeakSet()
@@ -43,7 +47,11 @@ def readiness() -> Readiness:
     database = _database()
     if database != OK:
         return Readiness({"database": database, "model": "not asked", "index": "not asked"})
-    return Readiness({"database": database, "model": _model(), "index": _index()})
+    parts = {"database": database, "model": _model(), "index": _index()}
+    free = shutil.disk_usage(settings.MMSEARCH_DATA_DIR).free
+    if free < LEAST_FREE:
+        parts["disk"] = f"Only {free / 2**20:,.0f} MiB are free on the disk of the data folder."
+    return Readiness(parts)
 
 
 def _database() -> str:

@@ -13,6 +13,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from django.views.decorators.http import require_http_methods, require_safe
 
 from catalog.ingest import OutcomeKind, ingest_one
@@ -49,12 +50,17 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 def visitors_only(view: View[P]) -> View[P]:
-    """Let everyone in where the installation is open to the request, else whoever logged in."""
+    """Let everyone in where the installation is open to the request, else whoever logged in.
 
+    The check against forged forms reads the body, so it comes after this one.
+    """
+    checked = csrf_protect(view)
+
+    @csrf_exempt
     @functools.wraps(view)
     def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         if is_open(request) or request.user.is_authenticated:
-            return view(request, *args, **kwargs)
+            return checked(request, *args, **kwargs)
         return redirect_to_login(request.get_full_path())
 
     return guarded

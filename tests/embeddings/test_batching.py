@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from django.core.checks import CheckMessage
 from PIL.Image import Image
+from PIL.Image import new as new_image
 
 from embeddings import batching
-from embeddings.batching import TextBatcher
+from embeddings.batching import PictureBatcher, QueryAbandoned, TextBatcher
 from embeddings.encoders.base import Encoder, EncoderDescription, EncoderError, Vectors
 
 
@@ -39,7 +40,7 @@ class HeldEncoder(Encoder):
         return np.array([[len(text)] for text in texts], np.float32)
 
     def encode_images(self, images: Sequence[Image]) -> Vectors:
-        raise NotImplementedError
+        return self.encode_texts(["x" * image.width for image in images])
 
     def check(self) -> list[CheckMessage]:
         return []
@@ -249,7 +250,7 @@ def test_a_text_whose_clients_have_all_gone_is_not_encoded(
         wait_for_callers(batcher, 4)
         encoder.gate.set()
 
-        with pytest.raises(EncoderError, match="The client has gone"):
+        with pytest.raises(QueryAbandoned, match="The client has gone"):
             gone.result(30)
         assert [future.result(30).tolist() for future in half_gone] == [[9.0], [9.0]]
         assert unwatched.result(30).tolist() == [9.0]
@@ -264,8 +265,30 @@ def test_a_text_whose_clients_have_all_gone_is_not_encoded(
 def test_a_leader_whose_client_has_gone_hands_over(
     batcher: TextBatcher, encoder: HeldEncoder
 ) -> None:
-    with pytest.raises(EncoderError, match="The client has gone"):
+    with pytest.raises(QueryAbandoned, match="The client has gone"):
         batcher.encode("gone", is_abandoned=lambda: True)
 
     assert batcher.encode("next").tolist() == [4.0]
     assert encoder.batches == [["next"]]
+
+
+def test_pictures_are_batched_and_abandoned_like_texts(encoder: HeldEncoder) -> None:
+    pictures = PictureBatcher(encoder)
+    encoder.gate.clear()
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(pictures.encode, new_image("RGB", (9, 1)))
+        assert encoder.entered.wait(30)
+        others = [pool.submit(pictures.encode, new_image("RGB", (n, 1))) for n in (2, 3)]
+        gone = pool.submit(pictures.encode, new_image("RGB", (4, 1)), is_abandoned=lambda: True)
+        pause = threading.Event()
+        while len(pictures._entries) < 4:
+            pause.wait(0.001)
+        with pytest.raises(EncoderError, match=r"^The picture was not encoded within 0\.01 sec"):
+            pictures.encode(new_image("RGB", (5, 1)), timeout=0.01)
+        encoder.gate.set()
+        answers = [future.result(30).tolist() for future in (first, *others)]
+        with pytest.raises(QueryAbandoned):
+            gone.result(30)
+
+    assert answers == [[9.0], [2.0], [3.0]]
+    assert sorted(map(len, encoder.batches)) == [1, 2]

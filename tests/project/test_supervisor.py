@@ -267,11 +267,11 @@ def test_a_data_dir_serves_one_supervisor(enduring: Running) -> None:
 
 
 def test_a_killed_web_server_is_started_again(enduring: Running) -> None:
-    web = enduring.child("gunicorn")
+    web = enduring.child("mmsearch_project.web")
     assert web is not None
     web.kill()
     wait_for(lambda: "The web server was killed by SIGKILL" in enduring.output, "the complaint")
-    wait_for(lambda: enduring.child("gunicorn"), "the new server")
+    wait_for(lambda: enduring.child("mmsearch_project.web"), "the new server")
     wait_for(enduring.answers, "its answer")
 
 
@@ -318,7 +318,7 @@ def test_a_child_that_keeps_dying_ends_everything_with_an_error(
     with bind("127.0.0.1", port) as listener:
         under_test = Supervisor(host="127.0.0.1", port=port, data_dir=tmp_path, listener=listener)
         under_test.preparation.command = ["true"]
-        under_test.web.command = ["sh", "-c", "exit 3"]
+        under_test.web[0].command = ["sh", "-c", "exit 3"]
         under_test.worker.command = ["sleep", "600"]
         assert under_test.run() == 1
     assert not under_test.worker.runs()

@@ -1,42 +1,46 @@
 from __future__ import annotations
 
-import socket
+import logging
+from typing import Any
 
 import pytest
-from django.http import HttpRequest, HttpResponse
+from django.test import Client
+from prometheus_client import REGISTRY
 
+from catalog.models import Item
 from embeddings.query_vectors import client_has_gone
-from search.answer.abandonment import NoticeAbandonment, peer_has_closed
 
 
-def test_a_closed_connection_is_noticed_and_an_open_one_left_unread() -> None:
-    ours, theirs = socket.socketpair()
-    with ours:
-        assert not peer_has_closed(ours)
-        theirs.send(b"next request")
-        assert not peer_has_closed(ours)
-        assert ours.recv(100) == b"next request"
-        theirs.close()
-        assert peer_has_closed(ours)
-    assert peer_has_closed(ours)
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/search_text/", {"query_text": "gone away"}),
+        ("/api/v1/search/", {"q": "gone away"}),
+        ("/", None),
+    ],
+)
+def test_a_query_whose_client_has_gone_is_no_error(
+    client: Client,
+    indexed_items: dict[str, Item],
+    caplog: pytest.LogCaptureFixture,
+    path: str,
+    body: Any,
+) -> None:
+    extra: dict[str, Any] = {"waitress.client_disconnected": lambda: True}
+    if body is None:
+        answer = client.get(path, {"q": "gone away"}, **extra)
+    else:
+        answer = client.post(path, body, "application/json", **extra)
 
-
-def test_the_socket_is_watched_during_its_request_only() -> None:
-    ours, theirs = socket.socketpair()
-    seen: list[bool] = []
-
-    def answer(_request: HttpRequest) -> HttpResponse:
-        watch = client_has_gone.get()
-        assert watch is not None
-        seen.append(watch())
-        theirs.close()
-        seen.append(watch())
-        raise LookupError
-
-    request = HttpRequest()
-    request.META["gunicorn.socket"] = ours
-    with ours, pytest.raises(LookupError):
-        NoticeAbandonment(answer)(request)
-
-    assert seen == [False, True]
+    assert answer.status_code == 499
+    assert [record for record in caplog.records if record.levelno > logging.WARNING] == []
     assert client_has_gone.get() is None
+    counted = {"method": "GET" if body is None else "POST", "route": path, "status": "499"}
+    assert REGISTRY.get_sample_value("mmsearch_http_requests_total", counted) == 1
+
+
+def test_a_query_whose_client_is_there_is_answered(
+    client: Client, indexed_items: dict[str, Item]
+) -> None:
+    extra: dict[str, Any] = {"waitress.client_disconnected": lambda: False}
+    assert client.get("/", {"q": "still here"}, **extra).status_code == 200

@@ -124,7 +124,6 @@ def test_bulk_does_not_ask_what_the_body_calls_itself(
 def test_bulk_keeps_order_over_many_batches(
     client: Client, space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bulk, "MAX_BATCH", 7)
     monkeypatch.setattr(bulk, "WRITE_BATCH", 3)
     outcomes = send(client, *({"item_id": f"i{n}", "caption": "x"} for n in range(50)))
     assert [outcome["item_id"] for outcome in outcomes] == [f"i{n}" for n in range(50)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpRequest
 from django.test import Client, override_settings
 
 from catalog.models import Item
@@ -131,3 +132,24 @@ def test_upload_without_login_stores_nothing_where_required(
     assert client.post("/upload/", {"caption": "a"})["Location"].startswith("/login/")
     assert not Item.objects.exists()
     assert admin_client.post("/upload/", {"caption": "a"})["Location"].startswith("/items/")
+
+
+@pytest.mark.parametrize("path", ["/upload/", "/"])
+@pytest.mark.parametrize(("mode", "status", "reads"), [("required", 302, 0), ("open", 403, 1)])
+def test_a_strangers_form_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, path: str, mode: str, status: int, reads: int
+) -> None:
+    read: list[str] = []
+    original = HttpRequest._load_post_and_files
+
+    def load(request: HttpRequest) -> None:
+        read.append(request.path)
+        original(request)
+
+    monkeypatch.setattr(HttpRequest, "_load_post_and_files", load)
+    stranger = Client(enforce_csrf_checks=True)
+    stranger.get("/admin/login/")  # the cookie makes a form worth reading
+    read.clear()
+    with override_settings(MMSEARCH_API_AUTH=mode):
+        assert stranger.post(path, {"caption": "x"}).status_code == status
+    assert read == [path] * reads
