@@ -80,8 +80,13 @@ class ItemAdmin(ItemDeletion):
         return with_state(super().get_queryset(request)).prefetch_related("tags")
 
     def get_fieldsets(self, request: HttpRequest, obj: Item | None = None) -> Any:  # noqa: ARG002
-        fieldsets: list[Any] = [(None, {"fields": self.editable})]
-        return fieldsets if obj is None else [*fieldsets, ("Facts", {"fields": self.facts})]
+        if obj is None:
+            return [(None, {"fields": self.editable})]
+        clear = ("remove_image",) if obj.image else ()
+        return [
+            (None, {"fields": (*self.editable, *clear)}),
+            ("Facts", {"fields": self.facts}),
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Item | None = None) -> Any:  # noqa: ARG002
         return () if obj is None else ("item_id", *self.facts)

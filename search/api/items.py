@@ -28,7 +28,7 @@ from search.api.results import envelope
 from search.api.serializers import ItemFields, ItemSerializer, SimilarParameters
 
 BLANK: Final = {"title": "", "caption": "", "tags": (), "category": ""}
-"""What a PUT clears where it does not say it; a picture stays until another is sent."""
+"""What a PUT clears where it does not say it; a picture stays until another, or null, is sent."""
 
 NOTHING_SENT: Final = (
     "The body holds no field of an item. Send at least one, with a Content-Length: a body in chunks"

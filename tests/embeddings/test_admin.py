@@ -376,3 +376,15 @@ def test_admin_says_while_the_starter_model_is_in_use(
 def test_background_jobs_keep_their_own_pages(admin_client: Client) -> None:
     for name in ("schedule", "success", "failure", "ormq"):
         assert admin_client.get(f"/admin/django_q/{name}/").status_code == 200
+
+
+def test_picture_is_removed_by_its_box(admin_client: Client, make_item: MakeItem) -> None:
+    item = make_item(item_id="a", colour="red", caption="red")
+    address = reverse("admin:catalog_item_change", args=[item.pk])
+    assert 'name="remove_image"' in admin_client.get(address).content.decode()
+    refused = admin_client.post(address, {"caption": "", "remove_image": "on"})
+    assert "this one would have neither" in refused.content.decode()
+    assert admin_client.post(address, {"caption": "red", "remove_image": "on"}).status_code == 302
+    item.refresh_from_db()
+    assert (item.image.name, item.preview.name, item.caption) == ("", "", "red")
+    assert 'name="remove_image"' not in admin_client.get(address).content.decode()

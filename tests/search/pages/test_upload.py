@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -131,3 +132,12 @@ def test_upload_without_login_stores_nothing_where_required(
     assert client.post("/upload/", {"caption": "a"})["Location"].startswith("/login/")
     assert not Item.objects.exists()
     assert admin_client.post("/upload/", {"caption": "a"})["Location"].startswith("/items/")
+
+
+def test_upload_removes_the_picture_of_an_item(
+    client: Client, make_item: Callable[..., Item]
+) -> None:
+    item = make_item(item_id="a", colour="red", caption="red")
+    assert client.post("/upload/", {"item_id": "a", "remove_image": "on"}).status_code == 302
+    item.refresh_from_db()
+    assert (item.image.name, item.caption) == ("", "red")
