@@ -24,6 +24,7 @@ from search.api.errors import Conflict, refuse
 from search.api.formats import JsonParser, MultiPartParser
 from search.api.intake import item_record, store
 from search.api.listing import ItemFilters
+from search.api.parameters import refuse_unknown
 from search.api.results import envelope
 from search.api.serializers import ItemFields, ItemSerializer, SimilarParameters
 
@@ -71,6 +72,11 @@ class ItemViewSet(
             return items
         return with_state(items).prefetch_related("tags")
 
+    def list(self, request: Request) -> Response:
+        """Items that the filters allow, page by page."""
+        refuse_unknown(request, {*ItemFilters.base_filters, "page", "page_size"})
+        return super().list(request)
+
     @schema.ITEM_CREATE
     def create(self, request: Request) -> Response:
         """Add an item, or update the one that has this `item_id`."""
@@ -97,6 +103,7 @@ class ItemViewSet(
         """Items that look or read like this one; the item itself is left out."""
         item = self.get_object()
         parameters = SimilarParameters(data=request.query_params)
+        refuse_unknown(request, parameters.fields)
         parameters.is_valid(raise_exception=True)
         query = SearchQuery(like=item.item_id, facets=True, **parameters.validated_data)
         try:

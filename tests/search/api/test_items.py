@@ -406,3 +406,26 @@ def test_null_leaves_no_item_with_nothing(api: APIClient, make_item: MakeItem) -
     )
     item.refresh_from_db()
     assert Path(item.image.path).exists()
+
+
+@pytest.mark.parametrize("path", ["", "red/similar/"])
+def test_an_unknown_parameter_is_refused_with_the_nearest_name(
+    api: APIClient, indexed_items: dict[str, Item], path: str
+) -> None:
+    answer = api.get(f"{ITEMS}{path}?categry=cold")
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"categry": ["There is no such parameter. Did you mean 'category'?"]},
+    )
+    answer = api.get("/api/v1/search/?q=red&zzz=1")
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {
+            "zzz": [
+                (
+                    "There is no such parameter."
+                    " Known are category, like, modality, offset, q, tags, top_n."
+                )
+            ]
+        },
+    )
