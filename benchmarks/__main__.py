@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
-from benchmarks.servers import BenchmarkError, end_on_signals
+from benchmarks.processes import end_on_signals
+from benchmarks.servers import BenchmarkError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,6 +23,17 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--output", type=Path, metavar="DIR", default=ROOT / "docs", help="where reports go"
     )
     actions = parser.add_subparsers(dest="action", required=True)
+    run = actions.add_parser("run", help="measure against the naive design")
+    run.add_argument("--items", type=int, metavar="N", help="captions in the catalogue")
+    run.add_argument("--quick", action="store_true", help="some minutes, rough")
+    run.add_argument(
+        "--backlog",
+        type=int,
+        metavar="N",
+        default=0,
+        help="also load N captions at once (500000 take ten minutes or more)",
+    )
+    actions.add_parser("render", help="write the report again from its results")
     soak = actions.add_parser("soak", help="an hour of use: nothing may grow or be lost")
     soak.add_argument("--minutes", type=float, default=60.0)
     soak.add_argument("--items", type=int, default=50_000)
@@ -29,8 +42,24 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def measure(options: argparse.Namespace) -> None:
+    """Write the performance report. Raises BenchmarkError."""
+    from benchmarks.report import read_results, write_report
+    from benchmarks.runner import run_benchmark
+    from benchmarks.stock import QUICK, Plan
+
+    if options.action == "render":
+        results = read_results(options.output)
+    else:
+        plan = QUICK if options.quick else Plan(items=100_000)
+        plan = dataclasses.replace(plan, items=options.items or plan.items, backlog=options.backlog)
+        results = run_benchmark(plan, say=say)
+    say(f"Written: {write_report(results, options.output)}")
+
+
 def main() -> int:
     options = parse(sys.argv[1:])
+    well = True
     try:
         with end_on_signals():
             if options.action == "soak":
@@ -39,17 +68,19 @@ def main() -> int:
                 well = run_soak(
                     minutes=options.minutes, items=options.items, output=options.output, say=say
                 )
-            else:
+            elif options.action == "crash":
                 from benchmarks.crash import run_crash
 
                 well = run_crash(kills=options.kills, output=options.output, say=say)
-            return 0 if well else 1
-    except BenchmarkError as exc:
+            else:
+                measure(options)
+    except (BenchmarkError, FileNotFoundError, ImportError) as exc:
         print(exc, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; every process was ended.", file=sys.stderr)
         return 130
+    return 0 if well else 1
 
 
 if __name__ == "__main__":

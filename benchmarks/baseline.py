@@ -1,7 +1,7 @@
 """The original design, written plainly: what ours is measured against.
 
     python -m benchmarks.baseline serve --model DIR --data DIR --port 8100
-    python -m benchmarks.baseline ingest FOLDER --model DIR --data DIR
+    python -m benchmarks.baseline ingest --folder FOLDER --model DIR --data DIR
 
 FastAPI and uvicorn; transformers' CLIP processor, every text padded to 77 tokens; torch in fp32;
 one vector an item in a FAISS IndexFlatL2; metadata in sqlite3; a background task an item. Where
@@ -14,28 +14,135 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import dataclasses
-import logging
+import sqlite3
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import faiss
 import numpy as np
 import psutil
+import torch
 import uvicorn
 from fastapi import BackgroundTasks, FastAPI, File, Form, HTTPException, UploadFile
 from PIL import Image
+from transformers import CLIPModel, CLIPProcessor, CLIPTextConfig
 
-from benchmarks.baseline_embedding import EmbeddingService
-from benchmarks.baseline_stores import MetadataStore, VectorStore
 from embeddings.encoders.base import Vectors, unit
-
-logger = logging.getLogger(__name__)
 
 INGEST_BATCH: Final = 16
 """Items a forward pass in batch ingestion."""
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, item_id TEXT, title TEXT, caption TEXT, tags TEXT,
+    category TEXT, image_path TEXT, original_filename TEXT, faiss_id INTEGER
+);
+CREATE INDEX IF NOT EXISTS items_by_faiss_id ON items (faiss_id);
+"""
+
+
+class MetadataStore:
+    """The sqlite3 file; a connection a call, as the threads of the pool need."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._connection() as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(SCHEMA)
+
+    @contextlib.contextmanager
+    def _connection(self) -> Any:
+        connection = sqlite3.connect(self.path, timeout=30)
+        connection.row_factory = sqlite3.Row
+        try:
+            with connection:
+                yield connection
+        finally:
+            connection.close()
+
+    def add(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Rows of (item_id, title, caption, tags, category, image_path, filename, faiss_id)."""
+        with self._connection() as connection:
+            connection.executemany(
+                "INSERT INTO items (item_id, title, caption, tags, category, image_path,"
+                " original_filename, faiss_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+
+    def by_faiss_ids(self, faiss_ids: Sequence[int]) -> dict[int, sqlite3.Row]:
+        marks = ",".join("?" * len(faiss_ids))
+        with self._connection() as connection:
+            rows = connection.execute(
+                f"SELECT * FROM items WHERE faiss_id IN ({marks})", list(faiss_ids)
+            )
+            return {row["faiss_id"]: row for row in rows}
+
+
+class VectorStore:
+    """IndexFlatL2, persisted as one file."""
+
+    def __init__(self, path: Path, dimension: int) -> None:
+        self.path = path
+        self.lock = threading.Lock()
+        self.index: Any = (
+            faiss.read_index(str(path)) if path.exists() else faiss.IndexFlatL2(dimension)
+        )
+
+    def add(self, vectors: Vectors) -> int:
+        """Append rows; returns the id of the first."""
+        with self.lock:
+            first = int(self.index.ntotal)
+            self.index.add(vectors)
+            return first
+
+    def search(self, vector: Vectors, count: int) -> list[tuple[int, float]]:
+        """(id, squared distance) of the nearest, nearest first."""
+        distances, ids = self.index.search(vector, min(count, self.index.ntotal) or 1)
+        pairs = zip(ids[0].tolist(), distances[0].tolist(), strict=True)
+        return [(faiss_id, distance) for faiss_id, distance in pairs if faiss_id >= 0]
+
+    def save(self) -> None:
+        with self.lock:
+            faiss.write_index(self.index, str(self.path))
+
+
+class EmbeddingService:
+    """CLIP through transformers."""
+
+    def __init__(self, model: Path) -> None:
+        self.model: Any = CLIPModel.from_pretrained(model)
+        self.processor: Any = CLIPProcessor.from_pretrained(model)
+        self.context_length = int(CLIPTextConfig.from_pretrained(model).max_position_embeddings)
+        """Tokens that every text is padded to: CLIP's 77."""
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Float32 (len(texts), d), L2-normalised."""
+        inputs = self.processor(
+            text=list(texts),
+            return_tensors="pt",
+            padding="max_length",
+            truncation=True,
+            max_length=self.context_length,
+        )
+        with torch.inference_mode():
+            return _rows(self.model.get_text_features(**inputs))
+
+    def embed_images(self, images: Sequence[Image.Image]) -> Vectors:
+        """Float32 (len(images), d), L2-normalised."""
+        inputs = self.processor(images=list(images), return_tensors="pt")
+        with torch.inference_mode():
+            return _rows(self.model.get_image_features(**inputs))
+
+
+def _rows(features: Any) -> Vectors:
+    """Unit rows, from a tensor or from the output object that newer transformers return."""
+    tensor = features if isinstance(features, torch.Tensor) else features.pooler_output
+    return unit(tensor.float().numpy())
 
 
 @dataclasses.dataclass
@@ -48,14 +155,14 @@ class TextQuery:
 
 @dataclasses.dataclass
 class NewItem:
-    """An item on its way in."""
+    """An item on its way in, in the order of the table's columns."""
 
     item_id: str
-    caption: str
-    image_path: str
     title: str = ""
+    caption: str = ""
     tags: str = ""
     category: str = ""
+    image_path: str = ""
     filename: str = ""
 
 
@@ -71,15 +178,12 @@ class System:
         dimension = int(self.embedder.model.config.projection_dim)
         self.vectors = VectorStore(data / "vector_index.faiss", dimension)
 
-    def preload(self, vectors: Vectors, captions: Sequence[str]) -> None:
-        """Start with these vectors, so that many items can be served without embedding them."""
-        self.vectors.add(vectors)
-        self.metadata.add(
-            [
-                (f"item-{number}", "", caption, "", "", "", "", number)
-                for number, caption in enumerate(captions)
-            ]
-        )
+    def preload(self, captions: Sequence[str]) -> None:
+        """Start with these items under random vectors: many are served without being embedded."""
+        vectors = np.random.default_rng(0).standard_normal((len(captions), self.vectors.index.d))
+        self.vectors.add(unit(vectors.astype(np.float32)))
+        rows = [(f"item-{n}", "", text, "", "", "", "", n) for n, text in enumerate(captions)]
+        self.metadata.add(rows)
         self.vectors.save()
 
     def process(self, items: Sequence[NewItem]) -> None:
@@ -97,21 +201,8 @@ class System:
             total[rows] += self.embedder.embed_texts([item.caption for item in texts])
         first = self.vectors.add(unit(total))
         self.metadata.add(
-            [
-                (
-                    item.item_id,
-                    item.title,
-                    item.caption,
-                    item.tags,
-                    item.category,
-                    item.image_path,
-                    item.filename,
-                    first + row,
-                )
-                for row, item in enumerate(items)
-            ]
+            [(*dataclasses.astuple(item), first + row) for row, item in enumerate(items)]
         )
-        logger.info("Stored %d items", len(items))
 
     def ingest_stream(  # noqa: PLR0917  a form's fields
         self,
@@ -133,7 +224,7 @@ class System:
         if image_file is not None:
             image_path = str(self.images / f"{uuid.uuid4().hex}_{filename}")
             Path(image_path).write_bytes(image_file.file.read())
-        item = NewItem(item_id, text_caption, image_path, title, tags_str, category, filename)
+        item = NewItem(item_id, title, text_caption, tags_str, category, image_path, filename)
         background.add_task(self.process, [item])
         elapsed = time.perf_counter() - started
         return {
@@ -202,7 +293,7 @@ def run_batch_ingestion(system: System, folder: Path) -> int:
     files = sorted(folder.iterdir())
     for start in range(0, len(files), INGEST_BATCH):
         chunk = files[start : start + INGEST_BATCH]
-        system.process([NewItem(file.stem, "", str(file), filename=file.name) for file in chunk])
+        system.process([NewItem(file.stem, image_path=str(file)) for file in chunk])
     system.vectors.save()
     return len(files)
 
@@ -210,18 +301,16 @@ def run_batch_ingestion(system: System, folder: Path) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("action", choices=("serve", "ingest"))
-    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--folder", type=Path, help="of pictures to ingest")
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--port", type=int, default=8100)
-    parser.add_argument("--vectors", type=Path, help="float32 (n, d) .npy to start with")
-    parser.add_argument("--captions", type=Path, help="one line a vector")
+    parser.add_argument("--captions", type=Path, help="CSV of items to start with")
     options = parser.parse_args()
-    logging.basicConfig(level="INFO", format="%(asctime)s - %(levelname)s - %(message)s")
     system = System(options.model, options.data)
-    if options.vectors and not system.vectors.index.ntotal:
-        captions = options.captions.read_text(encoding="utf-8").splitlines()
-        system.preload(np.load(options.vectors), captions)
+    if options.captions and not system.vectors.index.ntotal:
+        with options.captions.open(newline="", encoding="utf-8") as stream:
+            system.preload([row["caption"] for row in csv.DictReader(stream)])
     if options.action == "ingest":
         started = time.perf_counter()
         count = run_batch_ingestion(system, options.folder)

@@ -21,9 +21,11 @@ from typing import Final, Self
 
 import psutil
 
-from benchmarks.catalogue import Check, Ledger, Writer, verify
+from benchmarks.clients import Ledger, Writer
+from benchmarks.invariants import Check, verify
 from benchmarks.material import small_picture
-from benchmarks.servers import BenchmarkError, Ours, kill
+from benchmarks.processes import kill
+from benchmarks.servers import BenchmarkError, Ours
 
 VICTIMS: Final = ("web", "worker", "web child", "worker child", "everything")
 WRITERS: Final = 3
@@ -94,12 +96,12 @@ def run_crash(*, kills: int, output: Path, say: Callable[[str], None]) -> bool:
 def _kill(ours: Ours, ledger: Ledger, victim: str, source: random.Random) -> str:
     """Let the clients work a moment, kill, wait until something is accepted again."""
     time.sleep(source.uniform(0, LONGEST))
+    ours.wait(lambda: _is_whole(ours), "web server and worker", patience=120)
     before = ledger.accepted_count
     if victim == "everything":
         targets = ours.processes()
     else:
         role, _, child = victim.partition(" ")
-        ours.wait(lambda: bool(ours.roles()[role]), f"a {role} process")
         everyone = ours.roles()[role]
         targets = [source.choice(everyone[1:] or everyone)] if child else everyone[:1]
     killed = time.monotonic()
@@ -116,3 +118,9 @@ def _kill(ours: Ours, ledger: Ledger, victim: str, source: random.Random) -> str
         f"{victim} ({len(targets)} processes): working again after"
         f" {time.monotonic() - killed:.1f} s, {before:,} operations accepted before"
     )
+
+
+def _is_whole(ours: Ours) -> bool:
+    """Whether all that an earlier kill ended is there again."""
+    roles = ours.roles()
+    return bool(roles["web"]) and len(roles["worker"]) > 1

@@ -10,51 +10,23 @@ from typing import Any, Final
 
 import psutil
 
-PACKAGES: Final = (
-    "Django",
-    "djangorestframework",
-    "gunicorn",
-    "onnxruntime",
-    "faiss-cpu",
-    "numpy",
-    "Pillow",
-    "torch",
-    "transformers",
-    "fastapi",
-    "uvicorn",
-)
+PACKAGES: Final = ("Django", "onnxruntime", "faiss-cpu", "numpy", "Pillow", "torch", "transformers")
 NOTABLE_FLAGS: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "avx_vnni")
 
 
-def describe_machine() -> dict[str, Any]:
-    """Processor, its instruction sets that matter here, memory, load before the run."""
+def describe() -> dict[str, Any]:
+    """Processor, memory, load before the run, versions of what takes part."""
+    info = Path("/proc/cpuinfo")
+    text = info.read_text(encoding="utf-8") if info.exists() else ""
+    fields = dict(line.split("\t: ", 1) for line in text.splitlines() if "\t: " in line)
+    fields = {name.strip(): value for name, value in fields.items()}
     return {
-        "processor": _cpu_field("model name") or platform.machine(),
+        "processor": fields.get("model name", platform.machine()),
         "cores": len(os.sched_getaffinity(0)),
-        "flags": [flag for flag in NOTABLE_FLAGS if flag in _cpu_field("flags").split()],
+        "flags": [flag for flag in NOTABLE_FLAGS if flag in fields.get("flags", "").split()],
         "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.release().split('-')[0]}",
         "load_before": round(os.getloadavg()[0], 2),
+        "versions": {"Python": platform.python_version()}
+        | {package: metadata.version(package) for package in PACKAGES},
     }
-
-
-def describe_versions() -> dict[str, str]:
-    """Python and the packages that take part."""
-    versions = {"Python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
-
-
-def _cpu_field(name: str) -> str:
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return ""
-    for line in info.read_text(encoding="utf-8").splitlines():
-        key, _, value = line.partition(":")
-        if key.strip() == name:
-            return value.strip()
-    return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final
 
@@ -53,7 +53,10 @@ def bars(title: str, unit: str, series: Sequence[str], groups: Sequence[Group]) 
 
 
 def lines(
-    title: str, unit: str, series: dict[str, Sequence[tuple[float, float]]], marks: Sequence[float]
+    title: str,
+    unit: str,
+    series: Mapping[str, Sequence[tuple[float, float]]],
+    marks: Sequence[float],
 ) -> str:
     """A chart of lines over minutes, from zero on a linear scale; `marks` are upright lines."""
     points = [point for row in series.values() for point in row] or [(0.0, 0.0)]

@@ -1,219 +1,174 @@
-"""Runs every measurement in turn, both systems in the same session; results as one JSON value."""
+"""Runs every measurement in turn, both systems in the same session; results as one JSON value.
+
+Ours is used as a user uses it: started by its supervisor, filled through `ingest_dataset` or HTTP,
+waited for by looking at `/stats/`. Nobody maintains its index for it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
-from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from benchmarks import machine, material
-from benchmarks.index import Corpus
-from benchmarks.ingesting import measure_ingestion, measure_memory
-from benchmarks.plan import Plan
-from benchmarks.searching import (
-    PATH,
-    measure_cached,
-    measure_freshness,
-    measure_search,
-    measure_while_ingesting,
-)
-from benchmarks.servers import BenchmarkError, end_on_signals
-from benchmarks.systems import Baseline, Ours
-
-Results = dict[str, Any]
-Say = Callable[[str], None]
+from benchmarks.processes import memory_mb
+from benchmarks.rounds import Rounds, Row
+from benchmarks.servers import EXACT_ROWS, LOOK, Baseline, BenchmarkError, Ours
+from benchmarks.stock import SIZES, Plan, Stock
 
 
-def run_benchmark(plan: Plan, *, say: Say, note: str = "") -> Results:
-    """Measure everything in `plan`. Raises BenchmarkError.
-
-    Ends every process that it started, however it ends itself.
-    """
+def run_benchmark(plan: Plan, *, say: Callable[[str], None]) -> Row:
+    """Measure everything in `plan`. Ends what it started. Raises BenchmarkError."""
     began = time.monotonic()
-    material.WORK.mkdir(parents=True, exist_ok=True)
-    with end_on_signals(), _folder() as folder:
-        run = Run(plan, folder, say)
+    say("Preparing model and pictures (kept in benchmarks/work/)")
+    model = material.ensure_model()
+    material.ensure_prepared(model, "int8")
+    with tempfile.TemporaryDirectory(prefix="run-", dir=material.WORK) as folder:
+        run = Run(plan, model, Path(folder), say)
         run.results["run"] = {
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "quick": plan.quick,
-            "items": plan.items,
-            "rounds": plan.rounds,
-            "model": plan.model.name,
-            "note": note,
-            "machine": machine.describe_machine(),
-            "versions": machine.describe_versions(),
+            "plan": dataclasses.asdict(plan),
+            **machine.describe(),
         }
+        run.starter()
         run.encoders()
-        run.index()
-        run.served()
-        if not plan.quick:
-            run.memory()
-            run.first_result()
+        run.full_size()
         run.results["run"]["minutes"] = round((time.monotonic() - began) / 60, 1)
     return run.results
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    """A folder for both systems' data, gone at the end."""
-    path = Path(tempfile.mkdtemp(prefix="run-", dir=material.WORK))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 class Run:
     """One run of the benchmark: what is measured so far."""
 
-    def __init__(self, plan: Plan, folder: Path, say: Say) -> None:
+    def __init__(self, plan: Plan, model: Path, folder: Path, say: Callable[[str], None]) -> None:
         self.plan = plan
+        self.model = model
         self.folder = folder
-        self.results: Results = {}
+        self.stock = Stock(folder)
+        self.results: Row = {}
         self._say = say
         self._began = time.monotonic()
-        self._texts = material.captions(seed=3)
-        say("Preparing model and pictures (kept in benchmarks/work/)")
-        material.ensure_prepared(plan.model, "int8")
-        if not plan.quick:
-            material.ensure_prepared(plan.model, "fp32")
-        self._pictures = material.ensure_pictures()
 
     def say(self, line: str) -> None:
         self._say(f"[{time.monotonic() - self._began:5.0f} s] {line}")
 
+    def starter(self) -> None:
+        """The shipped model: from an empty folder to a loaded catalogue, and a new start."""
+        self.say(f"Starter: an empty folder, then {self.plan.items:,} captions")
+        with Ours(self.folder / "starter") as ours:
+            first = ours.start()
+            loaded = self._load(ours)
+            ours.stop()
+            self.results["starter"] = {"first": first, "again": ours.start(), **loaded}
+        if self.plan.backlog:
+            self.say(f"Starter: {self.plan.backlog:,} captions by ingest_dataset --wait")
+            with Ours(self.folder / "backlog") as ours:
+                ours.start()
+                self.results["backlog"] = self._backlog(ours)
+
     def encoders(self) -> None:
-        """The bare encoders, each in a process of its own."""
-        names = (
-            ["ours-int8", "baseline"]
-            if self.plan.quick
-            else [
-                "ours-int8",
-                "ours-fp32",
-                "baseline",
-            ]
-        )
+        """The encoders, each in a process of its own."""
         self.results["encoders"] = {}
-        for name in names:
+        for name in ("ours", "baseline"):
             self.say(f"Encoder alone: {name}")
-            arguments = [name, str(self.plan.model), str(self.plan.encoder_seconds)]
-            self.results["encoders"][name] = _json_of("benchmarks.encoder_speed", arguments)
+            rows = self._encoder(name, self.plan.seconds / 3)
+            self.results["encoders"][name] = rows
 
-    def index(self) -> None:
-        """The vector index alone."""
-        self.say("Index alone")
-        file = self.folder / "index.json"
-        sizes = [str(size) for size in self.plan.index_sizes]
-        arguments = ["-m", "benchmarks.index", "--json", str(file), "--vectors", *sizes]
-        _run(arguments)
-        self.results["index"] = json.loads(file.read_text(encoding="utf-8"))
-
-    def served(self) -> None:
-        """Everything over HTTP, then the stages of a request without it."""
-        plan = self.plan
-        vectors, captions = self._write_corpus()
-        ours_folder, baseline_folder = self.folder / "ours", self.folder / "baseline"
-        ours_folder.mkdir()
-        baseline_folder.mkdir()
-        ours = Ours(ours_folder, model=str(plan.model))
+    def full_size(self) -> None:
+        """A CLIP of full size on both sides, over HTTP."""
+        rounds, captions = Rounds(self.plan, self.stock), self.stock.captions(self.plan.items)
+        ours = Ours(self.folder / "ours", model=str(self.model))
         ours.share_prepared_models()
-        self.say(f"Filling the database with {plan.items:,} embedded items")
-        ours.run("-m", "benchmarks.prefill", str(vectors), str(captions))
-        ours.run("manage.py", "rebuild_index")
-        baseline = Baseline(baseline_folder, model=plan.model, vectors=vectors, captions=captions)
+        baseline = Baseline(self.folder / "baseline", model=self.model, captions=captions)
         with ours, baseline:
-            self.say("Starting both servers")
-            baseline.start()  # the first start fills its store
+            self.say(f"Full-size CLIP: {self.plan.items:,} captions through the worker")
+            ours.start()
+            self.results["load"] = self._load(ours)
+            baseline.start()
+            self.say("Searches over HTTP")
+            self.results["search"] = rounds.searches(ours, baseline)
+            self.results["cached"] = rounds.cached(ours)
+            self.results["pictures"] = rounds.pictures(ours)
+            self.say("Ingestion of pictures")
+            self.results["ingestion"] = [
+                rounds.ingestion(ours, baseline, size, way, bare=self._bare_pictures)
+                for size in SIZES
+                for way in ("batch", "stream")
+            ]
             baseline.stop()
-            self.results["start"] = {"ours": ours.start(), "baseline": baseline.start()}
-            self._served(ours, baseline)
-        self.say("Stages of a search and of a picture's way in")
-        anatomy = {
-            "search": json.loads(ours.run("-m", "benchmarks.anatomy", "search", "150")),
-            "ingest": json.loads(ours.run("-m", "benchmarks.anatomy", "ingest", "24")),
-        }
-        self.results["anatomy"] = anatomy
+            self.say("Searches beside ingestion, and from commit to result")
+            self.results["beside"] = rounds.beside(ours)
+            self.results["fresh"] = rounds.freshness(ours)
+            if self.plan.memory:
+                self.say(f"Memory over {self.plan.memory:,} pictures")
+                self.results["memory"] = rounds.memory(ours)
+            self.say("Index alone, over the same vectors")
+            self.results["index"] = _bare("index", str(ours.database))
 
-    def _served(self, ours: Ours, baseline: Baseline) -> None:
-        plan, results = self.plan, self.results
-        self.say("Searches over HTTP")
-        results["search"] = measure_search([ours, baseline], plan, self._texts)
-        results["cached"] = measure_cached(ours, plan, self._texts)
-        self.say("Ingestion")
-        results["ingestion"] = measure_ingestion(ours, baseline, plan, self._pictures)
-        baseline.stop()
-        self.say("Searches beside ingestion")
-        pictures = material.write_pictures(
-            self.folder / "beside", self._pictures["small"], plan.beside, label="beside"
-        )
-        results["beside"] = measure_while_ingesting(ours, plan, self._texts, pictures)
-        self.say("From commit to search result")
-        results["fresh"] = measure_freshness(ours, plan, self._texts)
-
-    def _write_corpus(self) -> tuple[Path, Path]:
-        """Vectors and captions that both systems start with."""
-        vectors, captions = self.folder / "vectors.npy", self.folder / "captions.txt"
-        config = json.loads((self.plan.model / "config.json").read_text(encoding="utf-8"))
-        corpus = Corpus(dimension=config["projection_dim"])
-        chunks = [rows for _, rows in corpus.chunks(self.plan.items)]
-        np.save(vectors, np.concatenate(chunks))
-        lines = islice(material.captions(seed=5), self.plan.items)
-        captions.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        return vectors, captions
-
-    def memory(self) -> None:
-        """Memory after few and after many embedded items."""
-        self.say("Memory over many items (starter model)")
-        folder = self.folder / "memory"
-        folder.mkdir()
-        self.results["memory"] = measure_memory(
-            folder, self.plan, self._pictures["small"], "starter"
-        )
-
-    def first_result(self) -> None:
-        """From the start over an empty data folder to the first search result."""
-        self.say("First start over an empty folder")
-        folder = self.folder / "first"
-        folder.mkdir()
+    def _load(self, ours: Ours) -> Row:
+        """Captions by `ingest_dataset`: seconds until read, embedded, and no longer exact."""
+        count = self.plan.items
+        captions = self.stock.captions(count)
         began = time.perf_counter()
-        with Ours(folder, model="starter", demo=True) as ours:
-            ready = ours.start()
-            count = 0
-            while not count:
-                if time.perf_counter() - began > 120:
-                    raise BenchmarkError("The demo catalogue gave no result within two minutes.")
-                answer = ours.post(PATH, {"query_text": "a smiling face", "top_n": 5})
-                count = len(answer["results"])
-            self.results["first"] = {
-                "ready": ready,
-                "first_result": time.perf_counter() - began,
-                "results": count,
-            }
+        ours.manage("ingest_dataset", str(captions))
+        read = time.perf_counter() - began
+        embedded = ours.wait(lambda: ours.get("/stats/")["pending"] == 0, "vectors", poll=LOOK)
+        row = {"items": count, "read": read, "embedded": embedded - began, "indexed": None}
+        if count > EXACT_ROWS:  # below, exact is what it stays
+            row["indexed"] = ours.wait_indexed(delta=max(EXACT_ROWS // 2, count // 50)) - began
+        return {**row, "memory_mb": memory_mb(ours.processes())}
+
+    def _backlog(self, ours: Ours) -> Row:
+        """Items embedded a second while many, and while few, are waiting; all are read by then."""
+        count = self.plan.backlog
+        captions = self.stock.captions(count)
+        ingest = threading.Thread(
+            target=ours.manage, args=("ingest_dataset", str(captions), "--wait")
+        )
+        ingest.start()
+        points: list[tuple[float, int]] = []
+        most = 0
+        query = "SELECT (SELECT max(id) FROM catalog_item), count(*) FROM embeddings_embeddingjob"
+        while ingest.is_alive():
+            ingest.join(1)
+            items, waiting = ours.rows(query)[0]
+            most = max(most, waiting)
+            if items == count:
+                points.append((time.perf_counter(), waiting))
+
+        def rate(backlog: float) -> float:
+            near = [point for point in points if 0.7 < point[1] / backlog < 1.3]
+            if len(near) < 2:
+                raise BenchmarkError(f"The queue was never near {backlog:,.0f}: take more.")
+            return (near[0][1] - near[-1][1]) / (near[-1][0] - near[0][0])
+
+        return {"most": most, "long": rate(0.8 * most), "short": rate(most / 40)}
+
+    def _encoder(self, name: str, seconds: float) -> list[Row]:
+        return _bare("encoder", name, str(self.model), str(seconds))
+
+    def _bare_pictures(self) -> float:
+        """Pictures a second of the int8 encoder alone at its best batch size, right now."""
+        rows = [row for row in self._encoder("ours", 0.5) if row["modality"] == "image"]
+        return float(max(row["batch"] * 1000 / row["ms"] for row in rows))
 
 
-def _run(arguments: list[str]) -> str:
+def _bare(*arguments: str) -> list[Row]:
     done = subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, "-m", "benchmarks.bare", *arguments],
         cwd=material.ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise BenchmarkError(f"{' '.join(arguments[:3])} failed:\n{done.stderr[-1500:]}")
-    return done.stdout
-
-
-def _json_of(module: str, arguments: list[str]) -> Any:
-    return json.loads(_run(["-m", module, *arguments]))
+        raise BenchmarkError(f"{' '.join(arguments)} failed:\n{done.stderr[-1500:]}")
+    rows: list[Row] = json.loads(done.stdout)
+    return rows

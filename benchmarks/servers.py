@@ -7,12 +7,11 @@ import http.client
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -20,6 +19,7 @@ import psutil
 
 from benchmarks.load import LoadResult
 from benchmarks.material import PREPARED, ROOT
+from benchmarks.processes import family, free_port, kill
 from mmsearch_project.processes import follow_parent
 
 PATIENCE: Final = 600.0
@@ -27,6 +27,8 @@ PATIENCE: Final = 600.0
 POLL: Final = 0.02
 LOOK: Final = 0.5
 """Seconds between looks at `/stats/`, which is not free."""
+EXACT_ROWS: Final = 16_384
+"""Default of `MMSEARCH_INDEX_EXACT_ROWS`: vectors up to which an index stays exact."""
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 Answer = tuple[int, bytes]
@@ -319,60 +321,3 @@ class Baseline(Server):
         )
         words = done.stdout.split()  # Embedded N items in S s
         return int(words[1]) / float(words[4])
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """A process and everything under it; none where it is gone."""
-    try:
-        top = psutil.Process(pid)
-        return [top, *top.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def kill(processes: Iterable[psutil.Process]) -> None:
-    """`kill -9` of all that are still there."""
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-
-
-def memory_mb(processes: Iterable[psutil.Process]) -> float:
-    """Proportional memory (PSS: shared pages are divided among their users) in MB."""
-    total = 0
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += process.memory_full_info().pss
-    return total / 2**20
-
-
-def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
-    """Processor time that they used so far."""
-    total = 0.0
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system
-    return total
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextlib.contextmanager
-def end_on_signals() -> Iterator[None]:
-    """Turn SIGTERM into KeyboardInterrupt, so that every `with` block ends its processes."""
-
-    def stop(signum: int, frame: Any) -> None:
-        del signum, frame
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

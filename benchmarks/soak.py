@@ -25,42 +25,19 @@ from urllib.parse import quote, urlencode
 
 import psutil
 
-from benchmarks.catalogue import CATEGORIES, Check, Ledger, Writer, nonsense, verify
+from benchmarks.clients import CATEGORIES, Ledger, Writer, nonsense
+from benchmarks.invariants import Check, verify
 from benchmarks.load import percentile, picture_form
-from benchmarks.machine import describe_machine
 from benchmarks.material import captions, small_picture
-from benchmarks.plots import lines, number
-from benchmarks.servers import BenchmarkError, Ours, memory_mb
-from benchmarks.trend import Limit, Point, Trend, trend
+from benchmarks.processes import memory_mb
+from benchmarks.servers import EXACT_ROWS, BenchmarkError, Ours
+from benchmarks.soak_report import Readings, write_soak_report
 
-DEFAULT_EXACT_ROWS: Final = 16_384
 SEARCHES: Final = 10.0
 """A second."""
 WRITES: Final = 8.0
 """A second."""
 SEARCHERS: Final = 3
-FIGURES: Final = {
-    "web memory": ("MB", Limit(0.10, 30)),
-    "worker memory": ("MB", Limit(0.10, 40)),
-    "web files": ("descriptors", Limit(0.1, 15)),
-    "worker files": ("descriptors", Limit(0.1, 15)),
-    "queue": ("jobs", Limit(0.5, 50)),
-    "delta": ("vectors", Limit(0.0, 0.5 * DEFAULT_EXACT_ROWS)),
-    "log": ("lines", Limit(0.0, 1.5 * DEFAULT_EXACT_ROWS)),
-    "disk": ("MB", Limit(0.10, 100)),
-    "search p99": ("ms", Limit(0.5, 20)),
-}
-"""Unit, and growth that is no trend. Delta and log fall back with each snapshot: one tooth of the
-saw may rise unjudged. In a short run the first snapshots still come."""
-PLOTS: Final = {
-    "memory": ("web memory", "worker memory"),
-    "p99": ("search p99",),
-    "queue": ("queue",),
-    "delta": ("delta",),
-    "log": ("log",),
-    "disk": ("disk",),
-    "files": ("web files", "worker files"),
-}
 
 
 @dataclasses.dataclass
@@ -81,15 +58,12 @@ class Soak:
         self.seconds = minutes * 60
         self.items = items
         self.say = say
-        self.points: dict[str, list[Point]] = {name: [] for name in FIGURES}
+        self.readings = Readings(minutes=minutes, items=items)
         self.wrong: list[str] = []
         """What should not have happened, as far as it happened."""
         self.searches: list[tuple[float, float]] = []
         """When each was asked, and its seconds."""
-        self.lost_searches = 0
-        """Searches that failed while the web server was being started again."""
         self.outages: list[Outage] = []
-        self.restarts: list[tuple[float, str]] = []
         self.generation = {"web": 0, "worker": 0}
         self.settled_at = {"web": 0.0, "worker": 0.0}
         self.ledger = Ledger()
@@ -123,6 +97,8 @@ class Soak:
             for thread in threads:
                 thread.join()
         self._percentiles()
+        self.readings.searches = len(self.searches)
+        self.readings.operations = self.ledger.accepted_count - self.items
         self.say("Looking at what is left")
         checks = verify(self.ours, self.ledger, [self.writer])
         kinds, _ = self.ours.index()
@@ -131,12 +107,6 @@ class Soak:
             Check("no answer was wrong on the way", "; ".join(self.wrong[:5])),
             Check("the index is no longer exact", "it is still exact" if "exact" in kinds else ""),
         ]
-
-    def trends(self) -> dict[str, Trend]:
-        """What each figure did."""
-        return {
-            name: trend(points, FIGURES[name][1]) for name, points in self.points.items() if points
-        }
 
     def _guarded(self, job: Callable[[int], None], seed: int) -> None:
         try:
@@ -209,7 +179,7 @@ class Soak:
         except (OSError, BenchmarkError) as exc:
             time.sleep(0.2)  # the outage's end is known a moment later
             if any(o.began < time.monotonic() and started < o.ended for o in self.outages):
-                self.lost_searches += 1
+                self.readings.excused += 1
             else:
                 self.wrong.append(repr(exc))
             return None
@@ -231,7 +201,7 @@ class Soak:
             outage = Outage(time.monotonic())
             if role == "web":
                 self.outages.append(outage)
-            self.restarts.append((self._elapsed() / 60, what))
+            self.readings.restarts.append((self._elapsed() / 60, what))
             self._end(what, processes)
             self.ours.wait(self.ours.is_ready, f"a new start after {what!r}", patience=120)
             self.ours.wait(lambda r=role: bool(self.ours.roles()[r]), f"a new {role}")  # type: ignore[misc]
@@ -274,7 +244,7 @@ class Soak:
         self._point("delta", self.ours.index()[1])
 
     def _point(self, name: str, value: float, generation: int = 0) -> None:
-        self.points[name].append((self._elapsed() / 60, value, generation))
+        self.readings.points[name].append((self._elapsed() / 60, value, generation))
 
     def _percentiles(self) -> None:
         """P99 of each window; searches beside a new start of the web server do not count."""
@@ -285,7 +255,9 @@ class Soak:
         for window, durations in sorted(windows.items()):
             if len(durations) >= 20:
                 minute = (window + 0.5) * self.window / 60
-                self.points["search p99"].append((minute, percentile(durations, 0.99) * 1000, 0))
+                self.readings.points["search p99"].append(
+                    (minute, percentile(durations, 0.99) * 1000, 0)
+                )
 
     def _elapsed(self) -> float:
         return time.monotonic() - self.began
@@ -307,7 +279,7 @@ def disk_mb(folder: Path) -> float:
 def run_soak(*, minutes: float, items: int, output: Path, say: Callable[[str], None]) -> bool:
     """Run, write the report and its plots into `output`; whether all was well."""
     settings = {}
-    if items <= 2 * DEFAULT_EXACT_ROWS:  # a small catalogue would never see another index
+    if items <= 2 * EXACT_ROWS:  # a small catalogue would never see another index
         settings["MMSEARCH_INDEX_EXACT_ROWS"] = str(items // 4)
     with tempfile.TemporaryDirectory(prefix="mmsearch-soak-") as folder:
         with Ours(Path(folder) / "data", **settings) as ours:
@@ -315,61 +287,10 @@ def run_soak(*, minutes: float, items: int, output: Path, say: Callable[[str], N
             checks = soak.run()
         if any(check.wrong for check in checks):
             say(ours.tail())
-    report = write_soak_report(soak, checks, output)
+    report = write_soak_report(soak.readings, checks, output)
     failed = [f"{check.what}: {check.wrong}" for check in checks if check.wrong]
-    failed += [f"{name} grows" for name, each in soak.trends().items() if each.grows]
+    failed += [f"{name} grows" for name, each in soak.readings.trends().items() if each.grows]
     for line in failed:
         say(f"NOT WELL: {line}")
     say(f"Written: {report}")
     return not failed
-
-
-def write_soak_report(soak: Soak, checks: list[Check], output: Path) -> Path:
-    """Write SOAK_REPORT.md and its plots; returns the report's path."""
-    plots = output / "performance"
-    plots.mkdir(parents=True, exist_ok=True)
-    marks = [minute for minute, _ in soak.restarts]
-    for name, figures in PLOTS.items():
-        series = {each: [point[:2] for point in soak.points[each]] for each in figures}
-        chart = lines(", ".join(figures).capitalize(), FIGURES[figures[0]][0], series, marks)
-        (plots / f"soak-{name}.svg").write_text(chart, encoding="utf-8")
-    trends = [
-        f"| {name}, {FIGURES[name][0]} | {number(each.middle)} | {each.growth:+,.1f} |"
-        f" {each.allowed:,.1f} | {'**grows**' if each.grows else 'steady'} |"
-        for name, each in soak.trends().items()
-    ]
-    found = [f"| {each.what} | {f'**{each.wrong}**' if each.wrong else 'yes'} |" for each in checks]
-    ends = sorted({what for _, what in soak.restarts})
-    counts = ", ".join(f"{what} ({sum(w == what for _, w in soak.restarts)} ×)" for what in ends)
-    machine = describe_machine()
-    images = "\n".join(f"![{name}](performance/soak-{name}.svg)" for name in PLOTS)
-    text = f"""\
-# Soak report
-
-Written by `make soak`: the application as `make run` starts it, {soak.items:,} items, in use for
-{soak.seconds / 60:g} minutes on {machine["cores"]} cores ({machine["processor"]}).
-{len(soak.searches):,} searches (by words, filtered, by picture, similar, on the page) and
-{soak.ledger.accepted_count - soak.items:,} items added, edited and deleted over HTTP, a little
-nonsense between them. Ended on the way: {counts or "nothing"};
-{soak.lost_searches} requests met a web server that was just starting again.
-
-## Trends
-
-Growth is the median slope of all pairs of readings (Theil–Sen) over the last two thirds of the run;
-pairs across a new start do not count. Dashed lines in the plots are the restarts.
-
-| figure | median | growth | allowed | |
-| --- | ---: | ---: | ---: | --- |
-{chr(10).join(trends)}
-
-{images}
-
-## Invariants at the end
-
-| | holds |
-| --- | --- |
-{chr(10).join(found)}
-"""
-    path = output / "SOAK_REPORT.md"
-    path.write_text(text, encoding="utf-8")
-    return path

@@ -104,7 +104,9 @@ class Item(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-pk"]
-        indexes: ClassVar = [  # not of the items without a file
+        indexes: ClassVar = [
+            models.Index(fields=["updated_at"], name="item_updated_at"),
+            # Not of the items without a file.
             models.Index(
                 fields=["image"], name="item_image_name", condition=models.Q(image__gt="")
             ),

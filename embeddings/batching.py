@@ -75,6 +75,11 @@ class TextBatcher:
                 entry.woken.clear()
                 leads = self._take_lead(entry)
 
+    def recent(self) -> list[Vector]:
+        """The vectors of the texts asked last, the very last at the end."""
+        with self._lock:
+            return list(self._remembered.values())
+
     def _take_lead(self, entry: _Entry) -> bool:
         """Whether the caller is to encode `entry` and what else waits. Needs the lock."""
         if self._busy:

@@ -1,37 +1,44 @@
 """The durable queue: one row an item that waits, claimed by compare-and-swap under a lease.
 
 django-q2 carries only nudges. Losing one loses nothing: the rows stay, and the sweep finds them.
+Whatever runs per batch reads a batch of rows, however long the queue is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
 import socket
+import threading
 import uuid
-from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
 import psutil
-from django.db import transaction
-from django.db.models import F, Q, QuerySet
+from django.db import DatabaseError, connection, transaction
+from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.utils import timezone
 
+from catalog.models import Item
 from embeddings.models import EmbeddingJob, EmbeddingSpace
 from embeddings.spaces import active_space, items_lacking_vectors
 
 logger = logging.getLogger(__name__)
 
 LEASE: Final = timedelta(seconds=120)
+"""Renewed while the work lasts; where it ends, the process is taken for dead."""
 MAX_ATTEMPTS: Final = 3
 RETRY_DELAYS: Final = (timedelta(seconds=5), timedelta(seconds=30))
 """Wait after the first and the second failed attempt."""
 WRITE_BATCH: Final = 1000
 """Rows a statement."""
-DIED: Final = "The worker died each of the {attempts} times it embedded this item."
+_UNCLAIMED: Final = {"claimed_by": "", "claimed_until": None}
+SUSPECTED: Final = "The worker died while it embedded this item with others."
+DIED: Final = "The worker died while it embedded this item alone."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,43 +47,36 @@ class Claim:
 
     token: str
     item_ids: tuple[int, ...]
+    alone: bool
+    """Nothing else may be in work beside it."""
 
 
 def enqueue(item_ids: Iterable[int], *, force: bool = False) -> int:
     """Enqueue items whose content has no vector yet; with `force` all of them. Returns how many.
 
-    Joins the caller's transaction. A job in progress loses its lease: what it embeds is outdated.
+    Joins the caller's transaction. A job that there is already starts anew: what it embeds, or
+    failed to embed, is outdated.
     """
     space = active_space()
     if space is None:  # opening a space enqueues everything it lacks
         return 0
-    enqueued = 0
     with transaction.atomic():
-        # A tried job waits out its delay without a nudge; a fresh one has its nudge on the way.
-        idle = not claimable(space).filter(attempts=0).exists()
-        for chunk in _chunks(item_ids):
-            if not force:
-                lacking = items_lacking_vectors(space).filter(pk__in=chunk)
-                chunk = list(lacking.values_list("pk", flat=True))  # noqa: PLW2901
-            _write_rows(space, chunk)
-            enqueued += len(chunk)
-        if enqueued and idle:
-            transaction.on_commit(nudge)
-    return enqueued
+        return sum(_enqueue(space, chunk, force=force) for chunk in _chunks(item_ids))
 
 
-def enqueue_missing(space: EmbeddingSpace) -> int:
-    """Enqueue every item that has neither vector nor job in `space`. Returns how many."""
-    missing = items_lacking_vectors(space).exclude(
-        pk__in=EmbeddingJob.objects.filter(space=space).values("item_id")
-    )
+def enqueue_missing(space: EmbeddingSpace, *, since: datetime | None = None) -> int:
+    """Enqueue every item, or those saved `since` then, that has neither vector nor job in `space`.
+
+    Returns how many. Looks before it locks: a look at a million items takes seconds.
+    """
+    missing = items_lacking_vectors(space).filter(~Exists(_job_of_item(space)))
+    if since is not None:
+        missing = missing.filter(updated_at__gte=since)
+    found = sorted(missing.order_by().values_list("pk", flat=True))
     enqueued = 0
-    with transaction.atomic():
-        for chunk in _chunks(missing.order_by("pk").values_list("pk", flat=True).iterator()):
-            _write_rows(space, chunk)
-            enqueued += len(chunk)
-        if enqueued:
-            transaction.on_commit(nudge)
+    for chunk in _chunks(found):
+        with transaction.atomic():
+            enqueued += _enqueue(space, chunk)
     return enqueued
 
 
@@ -95,70 +95,102 @@ def retry_failed(item_ids: Iterable[int] | None = None) -> int:
 
 def claimable(space: EmbeddingSpace) -> QuerySet[EmbeddingJob]:
     """Jobs that a worker may claim now, oldest first."""
-    now = timezone.now()
-    free = Q(claimed_until__isnull=True) | Q(claimed_until__lt=now)
     return EmbeddingJob.objects.filter(
-        free, space=space, failed_at__isnull=True, run_after__lte=now
+        space=space,
+        claimed_until__isnull=True,
+        failed_at__isnull=True,
+        run_after__lte=timezone.now(),
     ).order_by("run_after", "pk")
 
 
-def claim(space: EmbeddingSpace, limit: int) -> Claim | None:
-    """Claim up to `limit` waiting jobs, or None where none waits.
+def claim(space: EmbeddingSpace, limit: int, *, beside: bool = False) -> Claim | None:
+    """Claim up to `limit` waiting jobs; None where none waits.
 
-    A job that was tried before is claimed alone, so that an item which kills the process takes no
-    others with it. One whose process died MAX_ATTEMPTS times fails here.
+    A job with an error is suspected of causing it. It is claimed alone, and not `beside` others in
+    work, so that an item which kills the process takes no others with it.
     """
+    token = f"{process_name()}:{uuid.uuid4().hex[:12]}"
     with transaction.atomic():
-        waiting = list(claimable(space).values_list("pk", "attempts")[:limit])
-        while exhausted := [pk for pk, attempts in waiting if attempts >= MAX_ATTEMPTS]:
-            _fail_exhausted(exhausted)
-            waiting = list(claimable(space).values_list("pk", "attempts")[:limit])
+        waiting = list(claimable(space).values_list("pk", "error")[:limit])
         if not waiting:
             return None
-        fresh = [pk for pk, attempts in waiting if attempts == 0]
-        chosen = [waiting[0][0]] if waiting[0][1] else fresh
-        token = f"{process_name()}:{uuid.uuid4().hex[:12]}"
-        claimable(space).filter(pk__in=chosen).order_by().update(
-            claimed_by=token, claimed_until=timezone.now() + LEASE, attempts=F("attempts") + 1
-        )
-        owned = EmbeddingJob.objects.filter(space=space, claimed_by=token).order_by("pk")
-        return Claim(token, tuple(owned.values_list("item_id", flat=True)))
+        alone = waiting[0][1] != ""
+        if alone and beside:
+            return None
+        chosen = waiting[:1] if alone else [job for job in waiting if not job[1]]
+        # By key and no more: with space and time, SQLite would look the keys up in the whole queue.
+        EmbeddingJob.objects.filter(
+            pk__in=[pk for pk, _ in chosen], claimed_until__isnull=True
+        ).update(claimed_by=token, claimed_until=timezone.now() + LEASE)
+        owned = in_work(token).order_by("pk")
+        return Claim(token, tuple(owned.values_list("item_id", flat=True)), alone)
+
+
+def in_work(*tokens: str) -> QuerySet[EmbeddingJob]:
+    """The jobs that these claims still hold."""
+    return EmbeddingJob.objects.filter(claimed_by__in=tokens, claimed_until__isnull=False)
+
+
+@contextlib.contextmanager
+def holding(tokens: Collection[str]) -> Iterator[None]:
+    """Renew the leases of `tokens`, which may change meanwhile; at the end, give them back."""
+    ended = threading.Event()
+
+    def renew() -> None:
+        while not ended.wait(LEASE.total_seconds() / 3):
+            try:
+                in_work(*tokens).update(claimed_until=timezone.now() + LEASE)
+            except DatabaseError:
+                logger.warning("Leases could not be renewed; the next third tries again")
+        connection.close()
+
+    thread = threading.Thread(target=renew, name="leases", daemon=True)
+    thread.start()
+    try:
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+    except Exception:
+        release(*tokens)
+        raise
+    # Not after SystemExit, which ends a task that ran out of time: it may have hung on its items.
+    release(*tokens)
 
 
 def fail(token: str, errors: dict[int, str]) -> None:
     """Record why items of a claim failed: they wait for another attempt, or fail for good."""
-    now = timezone.now()
     with transaction.atomic():
-        for job in EmbeddingJob.objects.filter(claimed_by=token, item_id__in=errors):
-            job.error = errors[job.item_id]
-            job.claimed_by, job.claimed_until = "", None
-            if job.attempts >= MAX_ATTEMPTS:
-                job.failed_at = now
-            else:
-                job.run_after = now + RETRY_DELAYS[job.attempts - 1]
-            job.save()
-            logger.warning(
-                "Embedding item %d failed, attempt %d of %d: %s",
-                job.item_id,
-                job.attempts,
-                MAX_ATTEMPTS,
-                job.error,
-            )
+        for job in in_work(token).filter(item_id__in=errors):
+            delay = RETRY_DELAYS[min(job.attempts, len(RETRY_DELAYS) - 1)]
+            _fail_attempt(job, errors[job.item_id], delay)
 
 
-def release(token: str) -> None:
-    """Give back what a claim still holds, as if it had never been claimed."""
-    EmbeddingJob.objects.filter(claimed_by=token).update(
-        claimed_by="", claimed_until=None, attempts=F("attempts") - 1
-    )
+def release(*tokens: str) -> None:
+    """Give back what claims still hold, as if they had never been made."""
+    in_work(*tokens).update(**_UNCLAIMED)
 
 
 def reclaim_dead() -> int:
-    """Take back at once the leases of processes that died on this host. Returns how many jobs."""
-    claimed = EmbeddingJob.objects.exclude(claimed_by="")
-    tokens = claimed.order_by().values_list("claimed_by", flat=True).distinct()
-    dead = [token for token in tokens if not _may_be_alive(token)]
-    return claimed.filter(claimed_by__in=dead).update(claimed_by="", claimed_until=None)
+    """Take back the leases that ended and, at once, those of processes that died on this host.
+
+    Returns how many jobs. Those that were in work with others become suspects, one that was in
+    work alone has failed an attempt.
+    """
+    now = timezone.now()
+    claimed = EmbeddingJob.objects.filter(claimed_until__isnull=False).order_by()
+    leases = claimed.values_list("claimed_by").annotate(until=Max("claimed_until"))
+    lost = [token for token, until in leases if until < now or not _may_be_alive(token)]
+    count = 0
+    for token in lost:
+        with transaction.atomic():
+            for suspect in in_work(token).exclude(error=""):
+                # Last in the queue: whoever dies next for reasons of its own holds another one.
+                _fail_attempt(suspect, DIED, timedelta())
+                count += 1
+            count += in_work(token).update(**_UNCLAIMED, error=SUSPECTED)
+    return count
 
 
 def process_name() -> str:
@@ -190,15 +222,40 @@ def _may_be_alive(token: str) -> bool:
         return False
 
 
-def _fail_exhausted(job_ids: list[int]) -> None:
-    failed = EmbeddingJob.objects.filter(pk__in=job_ids).update(
-        failed_at=timezone.now(),
-        claimed_by="",
-        claimed_until=None,
-        error=DIED.format(attempts=MAX_ATTEMPTS),
+def _fail_attempt(job: EmbeddingJob, error: str, delay: timedelta) -> None:
+    now = timezone.now()
+    job.attempts += 1
+    job.error = error
+    job.claimed_by, job.claimed_until = "", None
+    job.run_after = now + delay
+    if job.attempts >= MAX_ATTEMPTS:
+        job.failed_at = now
+    job.save()
+    logger.warning(
+        "Embedding item %d failed, attempt %d of %d: %s",
+        job.item_id,
+        job.attempts,
+        MAX_ATTEMPTS,
+        job.error,
     )
-    if failed:
-        logger.error("%d items failed: the worker died each time it embedded them", failed)
+
+
+def _job_of_item(space: EmbeddingSpace) -> QuerySet[EmbeddingJob]:
+    return EmbeddingJob.objects.filter(space=space, item=OuterRef("pk"))
+
+
+def _enqueue(space: EmbeddingSpace, item_ids: list[int], *, force: bool = False) -> int:
+    """Write the jobs of one chunk, inside a transaction; nudges a worker that may be idle."""
+    if not force:
+        # One that has a job and a vector: its content is again what it was before the job.
+        wanted = items_lacking_vectors(space) | Item.objects.filter(Exists(_job_of_item(space)))
+        item_ids = sorted(wanted.filter(pk__in=item_ids).order_by().values_list("pk", flat=True))
+    # A tried job waits out its delay without a nudge; a fresh one has its nudge on the way.
+    oldest_error = claimable(space).values_list("error", flat=True).first()
+    _write_rows(space, item_ids)
+    if item_ids and oldest_error != "":
+        transaction.on_commit(nudge)
+    return len(item_ids)
 
 
 def _write_rows(space: EmbeddingSpace, item_ids: list[int]) -> None:

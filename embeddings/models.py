@@ -100,7 +100,11 @@ class Embedding(models.Model):
 
 
 class EmbeddingJob(models.Model):
-    """An item that waits to be embedded in a space; the row is the durable queue."""
+    """An item that waits to be embedded in a space; the row is the durable queue.
+
+    In work while `claimed_until` is set, failed for good once `failed_at` is. The indexes cover the
+    three kinds apart, so that none of them is searched for among the others.
+    """
 
     id = models.BigAutoField(primary_key=True)
     space = models.ForeignKey(EmbeddingSpace, models.CASCADE, related_name="jobs", db_index=False)
@@ -119,7 +123,16 @@ class EmbeddingJob(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(
-                F("space"), F("run_after"), condition=Q(failed_at=None), name="job_claimable"
+                F("space"),
+                F("run_after"),
+                condition=Q(claimed_until=None, failed_at=None),
+                name="job_claimable",
+            ),
+            models.Index(
+                F("claimed_by"), condition=Q(claimed_until__isnull=False), name="job_in_work"
+            ),
+            models.Index(
+                F("space"), F("item"), condition=Q(failed_at__isnull=False), name="job_failed"
             ),
         ]
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
 
+import numpy as np
+
 from embeddings.backends import default_encoder
 from embeddings.batching import TextBatcher
 from embeddings.encoders.base import Encoder, Vectors
@@ -30,3 +32,12 @@ def encode_query_text(text: str) -> Vectors:
             _batchers[encoder] = TextBatcher(encoder)
         batcher = _batchers[encoder]
     return batcher.encode(text, timeout=PATIENCE, is_abandoned=client_has_gone.get())
+
+
+def recent_query_vectors() -> Vectors:
+    """Vectors of texts asked of this process, the very last at the end: float32 (n, d)."""
+    encoder = default_encoder()
+    with _lock:
+        batcher = _batchers.get(encoder)
+    vectors = [] if batcher is None else batcher.recent()
+    return np.reshape(vectors, (len(vectors), encoder.describe().dimension)).astype(np.float32)

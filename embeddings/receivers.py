@@ -18,6 +18,7 @@ from embeddings.models import Embedding, EmbeddingJob, VectorChange
 logger = logging.getLogger(__name__)
 
 schedules.each_minute("sweep", "embeddings.tasks.sweep")
+schedules.each_day("sweep files", "embeddings.tasks.sweep_files")
 
 
 @receiver(post_save, sender=Item, dispatch_uid="embeddings.enqueue_item")

@@ -1,4 +1,4 @@
-"""What django-q2 runs every minute: declared by the apps, kept as rows of django-q2."""
+"""What django-q2 runs by the clock: declared by the apps, kept as rows of django-q2."""
 
 from __future__ import annotations
 
@@ -9,24 +9,26 @@ from django.apps.registry import Apps
 from django.db.models.signals import post_migrate
 from django.dispatch import receiver
 
-_EACH_MINUTE: Final[dict[str, str]] = {}
-"""Function by name of the schedule."""
+_DECLARED: Final[dict[str, dict[str, Any]]] = {}
+"""Fields of django-q2's row by the schedule's name."""
 
 
 def each_minute(name: str, function: str) -> None:
     """Declare that `function` (a dotted path) runs each minute, from AppConfig.ready()."""
-    _EACH_MINUTE[name] = function
+    _DECLARED[name] = {"func": function, "schedule_type": "I", "minutes": 1}
+
+
+def each_day(name: str, function: str) -> None:
+    """The same once a day, beginning with the first."""
+    _DECLARED[name] = {"func": function, "schedule_type": "D"}
 
 
 def ensure() -> None:
     """Write the declared schedules that are missing or changed."""
     from django_q.models import Schedule
 
-    for name, function in _EACH_MINUTE.items():
-        Schedule.objects.update_or_create(
-            name=name,
-            defaults={"func": function, "schedule_type": Schedule.MINUTES, "minutes": 1},
-        )
+    for name, fields in _DECLARED.items():
+        Schedule.objects.update_or_create(name=name, defaults=fields)
 
 
 # The signal comes only for apps with models; the rows are django-q2's, whose table must exist.

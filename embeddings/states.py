@@ -72,16 +72,26 @@ def counts() -> StateCounts:
     space = active_space()
     if space is None:
         return StateCounts(items=items, indexed=0, pending=items, failed=0)
-    jobs = EmbeddingJob.objects.filter(space=space)
-    failed = jobs.filter(failed_at__isnull=False).count()
+    waiting, failed = _jobs(space)
     embedded = Embedding.objects.filter(space=space).order_by().values("item").distinct().count()
-    waiting_again = jobs.filter(
-        Exists(Embedding.objects.filter(space=space, item=OuterRef("item")))
-    ).count()
-    indexed = embedded - waiting_again
+    # Whatever has no job has vectors, but for what a sweep is still to find.
+    indexed = max(min(embedded, items - waiting - failed), 0)
     return StateCounts(
         items=items, indexed=indexed, pending=max(items - indexed - failed, 0), failed=failed
     )
+
+
+def waiting() -> int:
+    """How many items are pending, by the queue alone: cheap to ask for again and again."""
+    space = active_space()
+    return Item.objects.count() if space is None else _jobs(space)[0]
+
+
+def _jobs(space: EmbeddingSpace) -> tuple[int, int]:
+    """How many jobs wait or are in work, and how many failed; each counted in an index."""
+    jobs = EmbeddingJob.objects.filter(space=space)
+    failed = jobs.filter(failed_at__isnull=False).count()
+    return jobs.count() - failed, failed
 
 
 def _current(space: EmbeddingSpace) -> QuerySet[Embedding]:

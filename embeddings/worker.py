@@ -19,7 +19,7 @@ from catalog.resources import log_resources
 from embeddings import jobs
 from embeddings.backends import default_encoder
 from embeddings.encoders.base import Encoder, EncoderError, Modality, Vectors
-from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorChange
+from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.spaces import require_active_space
 
 logger = logging.getLogger(__name__)
@@ -50,11 +50,12 @@ class _Batch:
 
     claim: jobs.Claim
     items: dict[int, Item]
-    pictures: dict[int, Future[Image]]
+    pictures: dict[int, Future[Image | str]]
+    """Pictures, or why they cannot be read."""
 
 
 def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
-    """Embed waiting items until none is claimable or `until()` is true, asked once a batch.
+    """Embed waiting items until none is claimable or `until()` is true, asked twice a batch.
 
     Raises SpaceError where the active space is another model's.
     """
@@ -63,12 +64,25 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
     jobs.reclaim_dead()
     report = DrainReport()
     started = time.perf_counter()
-    with ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read") as pool:
-        batch = _load(space, pool)
+    tokens: set[str] = set()
+
+    def load(*, beside: bool) -> _Batch | None:
+        claim = jobs.claim(space, BATCH_SIZE, beside=beside)
+        if claim is None:
+            return None
+        tokens.add(claim.token)
+        return _begin(claim, pool)
+
+    with (
+        ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read") as pool,
+        jobs.holding(tokens),
+    ):
+        batch = load(beside=False)
         while batch is not None:
-            upcoming = None if until() else _load(space, pool)
+            upcoming = None if batch.claim.alone or until() else load(beside=True)
             report += _embed(space, encoder, batch)
-            batch = upcoming
+            tokens.discard(batch.claim.token)
+            batch = upcoming or (None if until() else load(beside=False))
     if report.indexed or report.failed:
         elapsed = time.perf_counter() - started
         logger.info(
@@ -82,14 +96,22 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
     return report
 
 
-def _load(space: EmbeddingSpace, pool: ThreadPoolExecutor) -> _Batch | None:
-    """Claim a batch and start reading its pictures."""
-    claim = jobs.claim(space, BATCH_SIZE)
-    if claim is None:
-        return None
+def _begin(claim: jobs.Claim, pool: ThreadPoolExecutor) -> _Batch:
+    """Look the claim's items up and start reading their pictures."""
     items = Item.objects.in_bulk(claim.item_ids)
-    pictures = {pk: pool.submit(open_preview, item) for pk, item in items.items() if item.image}
+    pictures = {pk: pool.submit(_read, item) for pk, item in items.items() if item.image}
     return _Batch(claim, items, pictures)
+
+
+def _read(item: Item) -> Image | str:
+    """The picture, or why it cannot be read: an exception would hold the file in its traceback."""
+    try:
+        return open_preview(item)
+    except (ImageRefused, OSError) as exc:
+        return str(exc)
+    except Exception as exc:
+        logger.exception("Reading the picture of item %d failed", item.pk)
+        return f"{type(exc).__name__}: {exc}"
 
 
 def _embed(space: EmbeddingSpace, encoder: Encoder, batch: _Batch) -> DrainReport:
@@ -98,13 +120,11 @@ def _embed(space: EmbeddingSpace, encoder: Encoder, batch: _Batch) -> DrainRepor
     errors: dict[int, str] = {}
     images: dict[int, Image] = {}
     for pk, future in batch.pictures.items():
-        try:
-            images[pk] = future.result()
-        except (ImageRefused, OSError) as exc:
-            errors[pk] = f"The picture cannot be read: {exc}"
-        except Exception as exc:
-            logger.exception("Reading the picture of item %d failed", pk)
-            errors[pk] = f"The picture cannot be read: {type(exc).__name__}: {exc}"
+        picture = future.result()
+        if isinstance(picture, str):
+            errors[pk] = f"The picture cannot be read: {picture}"
+        else:
+            images[pk] = picture
     captions = {
         pk: item.caption for pk, item in batch.items.items() if item.caption and pk not in errors
     }
@@ -186,7 +206,7 @@ def _commit(
     with transaction.atomic():
         # On PostgreSQL the row lock makes `seq` grow in commit order; SQLite has one writer anyway.
         EmbeddingSpace.objects.select_for_update().get(pk=space.pk)
-        ours = EmbeddingJob.objects.filter(claimed_by=batch.claim.token)
+        ours = jobs.in_work(batch.claim.token)
         hashes = dict(ours.values_list("item_id", "item__content_hash"))
         embedded = {pk for pk, _ in vectors}
         current = {

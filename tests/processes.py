@@ -56,7 +56,7 @@ class Installation:
         """A running worker cluster; stopped at the end if it still lives."""
         log = (self.data / "worker.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "manage.py", "qcluster"],
+            [sys.executable, "-m", "mmsearch_project.worker"],
             cwd=ROOT,
             env=self.environment | environment,
             stdout=log,

@@ -6,7 +6,7 @@ make records of their own. `catalog.ingest.images` is the door for pictures.
 
 from __future__ import annotations
 
-from catalog.ingest.images import ImageRefused, ImageTooLarge
+from catalog.ingest.images import ImageBusy, ImageRefused, ImageTooLarge
 from catalog.ingest.pipeline import DEFAULT_BATCH_SIZE, ingest, ingest_one
 from catalog.ingest.records import (
     ImageInput,
@@ -28,6 +28,7 @@ from catalog.ingest.sources import (
 
 __all__ = [
     "DEFAULT_BATCH_SIZE",
+    "ImageBusy",
     "ImageInput",
     "ImageRefused",
     "ImageTooLarge",

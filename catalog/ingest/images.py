@@ -10,8 +10,6 @@ import contextlib
 import dataclasses
 import hashlib
 import io
-import logging
-import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path, PurePath
@@ -22,10 +20,9 @@ from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from PIL import Image, UnidentifiedImageError
 
-from catalog.ingest import formats, pixels
+from catalog.ingest import containers, formats, pixels
+from catalog.ingest.budget import Budget, BudgetExhausted, give_memory_back
 from catalog.models import Item
-
-logger = logging.getLogger(__name__)
 
 # Pictures inside the picture are not asked for.
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
@@ -40,14 +37,29 @@ OWN_PREVIEW_PIXELS: Final = 512 * 1024
 OWN_PREVIEW_BYTES: Final = 2**20
 """More than that is metadata, which no page should carry."""
 PREVIEW_QUALITY: Final = 92
-LARGE_PIXELS: Final = 24_000_000
-"""Pictures beyond this are decoded one at a time: a 100-megapixel one takes about a gigabyte."""
-MAX_SCAN_PIXELS: Final = 10_000_000_000
-"""A progressive JPEG is decoded once per scan: a small file may name thousands of scans."""
+BUDGET: Final = 12.5
+"""Bytes a process lends for decoding, for each pixel that a picture may have."""
+LEAST_BUDGET: Final = 2**28
+PIXEL_BYTES: Final = {
+    "JPEG": 5.0,
+    "PNG": 10.0,
+    "GIF": 10.0,
+    "WEBP": 17.0,
+    "BMP": 9.0,
+    "TIFF": 12.5,
+    "AVIF": 15.0,
+    "HEIF": 12.5,
+}
+"""Memory that decoding and shrinking take at most, measured with every mode of the format."""
+MANY_SCANS_BYTES: Final = 9.0
+"""The same for a JPEG of several scans: its coefficients are all kept."""
+MAX_SCAN_PIXELS: Final = 2_000_000_000
+"""A JPEG is decoded once per scan: a small file may name thousands of scans."""
 MAX_PROFILE_BYTES: Final = 8192
 
 _BROWSER_FORMATS: Final = frozenset({"JPEG", "PNG", "WEBP"})
-_large = threading.Semaphore(1)
+_budget = Budget()
+give_memory_back()
 
 
 class ImageRefused(ValueError):  # noqa: N818  the door's word, not a fault of ours
@@ -56,6 +68,10 @@ class ImageRefused(ValueError):  # noqa: N818  the door's word, not a fault of o
 
 class ImageTooLarge(ImageRefused):
     """The file has more bytes than `MMSEARCH_MAX_UPLOAD_BYTES`."""
+
+
+class ImageBusy(ImageRefused):
+    """There is no memory to decode it just now; the picture itself may be good."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -113,14 +129,11 @@ def check_image(data: bytes, *, filename: str = "") -> CheckedImage:
         turned = pixels.orientation(image)
         if turned >= 5:
             width, height = height, width
-        preview = None
-        if not serves or turned != 1:
-            if serves:  # turned, so decoded at half size in vain: rare
-                with _opened(data, filename) as again:
-                    _load(again)
-                    preview = _encode(pixels.to_preview(again, turned), profile)
-            else:
-                preview = _encode(pixels.to_preview(image, turned), profile)
+        preview = None if serves else _encode(pixels.to_preview(image, turned), profile)
+    if serves and turned != 1:  # decoded at half size in vain: rare
+        with _opened(data, filename) as image:
+            _load(image)
+            preview = _encode(pixels.to_preview(image, turned), profile)
     return CheckedImage(
         format=image_format,
         width=width,
@@ -163,27 +176,40 @@ def _decode(data: bytes, filename: str) -> Image.Image:
 def _opened(data: bytes, filename: str) -> Iterator[Image.Image]:
     """Open and check a picture's header; whatever goes wrong inside becomes ImageRefused."""
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(formats.SUFFIXES)) as image:
-            _check_header(image, data, filename)
-            large = image.width * image.height > LARGE_PIXELS
-            with _large if large else contextlib.nullcontext():
-                yield image
+        with contextlib.ExitStack() as held:
+            yield _open(data, filename, held)
     except ImageRefused:
         raise
-    except UnidentifiedImageError as exc:
+    except UnidentifiedImageError:
         raise ImageRefused(
             f"{_named(filename)} is {formats.describe(data)}."
             f" A picture has to be {formats.SUPPORTED}."
-        ) from exc
-    except MemoryError as exc:
-        raise ImageRefused(f"{_named(filename)} needs more memory than there is.") from exc
+        ) from None
+    except BudgetExhausted:
+        raise ImageBusy("Too many large pictures are being read. Try again in a moment.") from None
+    except MemoryError:
+        raise ImageRefused(f"{_named(filename)} needs more memory than there is.") from None
     except Exception as exc:  # a decoder fed hostile bytes may raise anything
-        logger.debug("A decoder refused a picture", exc_info=True)
         raise ImageRefused(f"{_named(filename)} is damaged or cut short: {exc}.") from exc
 
 
-def _check_header(image: Image.Image, data: bytes, filename: str) -> None:
-    width, height = image.size
+def _open(data: bytes, filename: str, held: contextlib.ExitStack) -> Image.Image:
+    """A picture whose header is good and for whose pixels there is room as long as `held` is."""
+    container = containers.inspect(data)
+    if container.canvas is not None:
+        _check_size(container.canvas, filename)
+        held.enter_context(_room("WEBP", container, container.canvas, filename))
+    image = held.enter_context(Image.open(io.BytesIO(data), formats=tuple(formats.SUFFIXES)))
+    _check_size(image.size, filename)
+    if container.scans * image.width * image.height > MAX_SCAN_PIXELS:
+        raise ImageRefused(f"{_named(filename)} would be decoded {container.scans} times over.")
+    if container.canvas is None:
+        held.enter_context(_room(_format(image), container, image.size, filename))
+    return image
+
+
+def _check_size(size: tuple[int, int], filename: str) -> None:
+    width, height = size
     limit = settings.MMSEARCH_MAX_IMAGE_PIXELS
     if width < 1 or height < 1:
         raise ImageRefused(f"{_named(filename)} has no pixels ({width}×{height}).")
@@ -191,10 +217,20 @@ def _check_header(image: Image.Image, data: bytes, filename: str) -> None:
         raise ImageRefused(
             f"{_named(filename)} has {width}×{height} pixels; the limit is {limit / 1e6:g} million."
         )
-    if image.info.get("progressive"):
-        scans = data.count(b"\xff\xda")
-        if scans * width * height > MAX_SCAN_PIXELS:
-            raise ImageRefused(f"{_named(filename)} would be decoded {scans} times over.")
+
+
+def _room(
+    image_format: str, container: containers.Container, size: tuple[int, int], filename: str
+) -> contextlib.AbstractContextManager[None]:
+    """The memory that decoding takes, waited for. Raises ImageRefused where it is never there."""
+    rate = MANY_SCANS_BYTES if container.scans > 1 else PIXEL_BYTES[image_format]
+    total = int(max(LEAST_BUDGET, BUDGET * settings.MMSEARCH_MAX_IMAGE_PIXELS))
+    if rate * size[0] * size[1] > total:
+        raise ImageRefused(
+            f"{_named(filename)} has {size[0]}×{size[1]} pixels; the limit for {image_format} is"
+            f" {total / rate / 1e6:.0f} million."
+        )
+    return _budget.lend(int(rate * size[0] * size[1]), total)
 
 
 def _load(image: Image.Image, *, halve: bool = False) -> tuple[int, int]:

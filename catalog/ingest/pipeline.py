@@ -15,9 +15,10 @@ from typing import Final, TypeAlias
 
 from django.db import DataError, IntegrityError, OperationalError, connection
 
-from catalog.ingest.images import ImageRefused, ImageTooLarge
+from catalog.ingest.images import ImageBusy, ImageRefused, ImageTooLarge
 from catalog.ingest.pictures import Known, Picture, prepare_picture
 from catalog.ingest.records import (
+    ImageInput,
     InvalidField,
     ItemRecord,
     Outcome,
@@ -40,7 +41,7 @@ LOCKED_ATTEMPTS: Final = 3
 """Times a batch waits for the database's timeout before a lock is an error."""
 
 _Batch: TypeAlias = list[ItemRecord | Outcome]
-_Slot: TypeAlias = tuple[ItemRecord, Future[Picture] | None] | Outcome
+_Slot: TypeAlias = tuple[ItemRecord, Future[Picture | ImageRefused] | None] | Outcome
 
 
 def ingest(
@@ -145,11 +146,19 @@ def _start(batch: _Batch, pool: ThreadPoolExecutor, *, store: bool) -> list[_Slo
             slots.append((record, None))
         else:
             item_id = record.item_id or ""
-            future = pool.submit(
-                prepare_picture, item_id, record.image, known.get(item_id), store=store
-            )
+            future = pool.submit(_prepare, item_id, record.image, known.get(item_id), store=store)
             slots.append((record, future))
     return slots
+
+
+def _prepare(
+    item_id: str, source: ImageInput, known: Known | None, *, store: bool
+) -> Picture | ImageRefused:
+    """A refusal is returned, a new one: what was raised holds the picture in its traceback."""
+    try:
+        return prepare_picture(item_id, source, known, store=store)
+    except ImageRefused as exc:
+        return type(exc)(*exc.args)
 
 
 def _known(item_ids: Sequence[str]) -> dict[str, Known]:
@@ -185,12 +194,17 @@ def _noted(prepared: Prepared, outcome: Outcome) -> Outcome:
     return dataclasses.replace(outcome, note=note)
 
 
-def _settle(record: ItemRecord, future: Future[Picture] | None) -> Prepared | Outcome:
-    try:
-        picture = future.result() if future is not None else None
-    except ImageRefused as exc:
-        outcome = rejected(str(exc), line=record.line, item_id=record.item_id or "", field="image")
-        return dataclasses.replace(outcome, too_large=isinstance(exc, ImageTooLarge))
+def _settle(
+    record: ItemRecord, future: Future[Picture | ImageRefused] | None
+) -> Prepared | Outcome:
+    picture = future.result() if future is not None else None
+    if isinstance(picture, ImageRefused):
+        reason, item_id = str(picture), record.item_id or ""
+        return dataclasses.replace(
+            rejected(reason, line=record.line, item_id=item_id, field="image"),
+            too_large=isinstance(picture, ImageTooLarge),
+            busy=isinstance(picture, ImageBusy),
+        )
     return Prepared(record=record, picture=picture)
 
 
@@ -247,5 +261,9 @@ def _abandon(slots: Iterable[_Slot]) -> None:
     for slot in slots:
         if isinstance(slot, tuple) and slot[1] is not None:
             future = slot[1]
-            if not future.cancel() and future.exception() is None:
-                future.result().discard()
+            if (
+                not future.cancel()
+                and future.exception() is None
+                and isinstance(picture := future.result(), Picture)
+            ):
+                picture.discard()

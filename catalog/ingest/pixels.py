@@ -78,7 +78,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode not in {"I", "F"}:
         return image
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+    values = np.nan_to_num(np.asarray(image)).astype(np.float64)  # in this order: infinities fit
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 255 or image.mode == "F":
         values = (values - low) * (255 / ((high - low) or 1))

@@ -97,6 +97,8 @@ class Outcome:
     """The picture has more bytes than allowed: HTTP 413 rather than 400."""
     missing: bool = False
     """The item had to exist and does not: HTTP 404 rather than 400."""
+    busy: bool = False
+    """There was no memory to decode the picture just then: HTTP 503, try again."""
 
 
 def rejected(reason: str, *, line: int | None, item_id: str = "", field: str = "") -> Outcome:

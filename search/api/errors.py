@@ -56,6 +56,15 @@ class EncoderUnavailable(APIException):
     default_code = "encoder_unavailable"
 
 
+class Busy(APIException):
+    """503: too many large pictures are being read; the same request may succeed in a moment."""
+
+    status_code = 503
+    default_code = "busy"
+    wait = 5
+    """Seconds; REST framework makes the header Retry-After of it."""
+
+
 class Conflict(APIException):
     """409: the item is there, but not in the state that the request needs."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from rest_framework.exceptions import NotFound
 
 from catalog.ingest import ItemRecord, Outcome, OutcomeKind, UploadedImage, ingest_one
-from search.api.errors import PayloadTooLarge, refuse
+from search.api.errors import Busy, PayloadTooLarge, refuse
 
 
 def uploaded_image(picture: Any) -> UploadedImage | None:
@@ -36,7 +36,7 @@ def item_record(
 
 
 def store(record: ItemRecord, *, field_names: Mapping[str, str] | None = None) -> Outcome:
-    """Take one record in. Raises the 400, 404 or 413 that says what is wrong with it.
+    """Take one record in. Raises the 400, 404, 413 or 503 that says what is wrong with it.
 
     `field_names` are the names of the input's fields where they differ from the record's.
     """
@@ -45,6 +45,8 @@ def store(record: ItemRecord, *, field_names: Mapping[str, str] | None = None) -
         return outcome
     if outcome.missing:
         raise NotFound(outcome.reason)
+    if outcome.busy:
+        raise Busy(outcome.reason)
     if outcome.too_large:
         raise PayloadTooLarge(outcome.reason)
     raise refuse((field_names or {}).get(outcome.field, outcome.field), outcome.reason)

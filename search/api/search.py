@@ -10,11 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from catalog.ingest.images import ImageRefused, ImageTooLarge, decode_query_image
+from catalog.ingest.images import ImageBusy, ImageRefused, ImageTooLarge, decode_query_image
 from search.answer.answering import UnknownItem, search
 from search.answer.query import SearchQuery
 from search.api import schema
-from search.api.errors import PayloadTooLarge, refuse
+from search.api.errors import Busy, PayloadTooLarge, refuse
 from search.api.formats import JsonParser, MultiPartParser
 from search.api.parameters import refuse_unknown
 from search.api.results import envelope
@@ -22,9 +22,11 @@ from search.api.serializers import SearchParameters, SearchRequest
 
 
 def decode_picture(field: str, picture: BinaryIO) -> Image:
-    """The picture to search by. Raises the 400 or 413 that says what is wrong with it."""
+    """The picture to search by. Raises the 400, 413 or 503 that says what is wrong with it."""
     try:
         return decode_query_image(picture, filename=getattr(picture, "name", "") or "")
+    except ImageBusy as exc:
+        raise Busy(str(exc)) from exc
     except ImageTooLarge as exc:
         raise PayloadTooLarge(str(exc)) from exc
     except ImageRefused as exc:

@@ -18,13 +18,15 @@ from django.db import transaction
 from catalog.resources import log_resources
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
-from search.index.space_index import LOAD_BATCH, SpaceIndex, space_directory, vector_batches
+from embeddings.query_vectors import recent_query_vectors
+from search.index.space_index import SpaceIndex, space_directory
+from search.index.stored_vectors import LOAD_BATCH, vector_batches
 from search.index.stores.base import StoreError, Vectors, VectorStore
 
 logger = logging.getLogger(__name__)
 
 RECALL_SAMPLE: Final = 64
-"""Stored vectors that serve as queries when recall is measured."""
+"""Stored vectors, and texts asked, that serve as queries when recall is measured."""
 PRUNE_BATCH: Final = 10_000
 """Rows a statement: short writes let others in between."""
 LOG_LINES: Final = 100_000
@@ -51,10 +53,16 @@ class Comparison:
     """In both, with another vector."""
     damage: tuple[str, ...]
     """What is wrong with the snapshot files."""
+    unusable: tuple[int, ...]
+    """Keys of items whose vector in the database is not finite: no index can hold it."""
+
+    @property
+    def differs(self) -> bool:
+        return bool(self.missing or self.surplus or self.different)
 
     @property
     def agrees(self) -> bool:
-        return not (self.missing or self.surplus or self.different or self.damage)
+        return not (self.differs or self.damage)
 
 
 @contextmanager
@@ -151,11 +159,19 @@ def compare(index: SpaceIndex) -> list[Comparison]:
 
 
 def measure_recall(index: SpaceIndex) -> None:
-    """Measure recall@10 of the live index on sampled vectors, and tune it where it is low."""
+    """Measure recall@10 of the live index, and tune it where it is low.
+
+    The queries are stored vectors (who looks for the like of an item) and, where enough were asked
+    of this process, the texts asked last: to them a picture's neighbours are of another modality.
+    """
+    asked = recent_query_vectors()[-RECALL_SAMPLE:]
     for modality, store in index.stores.items():
         if not len(store):
             continue
-        tuning = store.tune(_sample(store))
+        groups = [_sample(store)]
+        if len(asked) == RECALL_SAMPLE:
+            groups.append(asked)
+        tuning = store.tune(*groups)
         index.tunings[modality] = tuning
         if tuning.effort != tuning.previous_effort:
             logger.warning(
@@ -183,10 +199,16 @@ def _compare(index: SpaceIndex, modality: Modality, store: VectorStore) -> Compa
     indexed = store.ids()
     rows = Embedding.objects.filter(space=index.space_id, modality=modality).order_by("item")
     in_database = missing = different = 0
-    for ids, vectors in vector_batches(rows.values_list("item_id", "vector").iterator(LOAD_BATCH)):
-        in_database += ids.size
+    unusable: list[int] = []
+    for ids, vectors, bad in vector_batches(
+        rows.values_list("item_id", "vector").iterator(LOAD_BATCH)
+    ):
+        in_database += ids.size + bad.size
+        unusable += bad.tolist()
+        stale = int(np.isin(bad, indexed, assume_unique=True).sum())
         known = np.isin(ids, indexed, assume_unique=True)
-        missing += int((~known).sum())
+        missing += int((~known).sum()) + bad.size - stale
+        different += stale
         if known.any():
             try:
                 stored = store.fetch(ids[known])
@@ -202,4 +224,5 @@ def _compare(index: SpaceIndex, modality: Modality, store: VectorStore) -> Compa
         surplus=indexed.size - (in_database - missing),
         different=different,
         damage=tuple(store.verify()),
+        unusable=tuple(unusable),
     )

@@ -24,12 +24,11 @@ from django.utils.module_loading import import_string
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.spaces import SpaceError, SpaceHead, require_head
-from search.index.stores.base import Ids, Tuning, Vectors, VectorStore
+from search.index.stored_vectors import LOAD_BATCH, vector_batches
+from search.index.stores.base import Tuning, VectorStore
 
 logger = logging.getLogger(__name__)
 
-LOAD_BATCH: Final = 20_000
-"""Vectors read from the database at a time."""
 CATCH_UP_WAIT: Final = 2.0
 """Seconds that searches wait for a catch-up begun by another thread; they answer from what is
 there after that, or that the index is loading."""
@@ -115,17 +114,20 @@ class SpaceIndex:
         with self._lock:
             self._catch_up()
 
-    def rebuild(self, *, on_read: Callable[[int], None] | None = None) -> None:
+    def rebuild(self, *, on_read: Callable[[int], None] | None = None) -> set[int]:
         """Read every vector from the database anew; readers see the old state until the end.
 
-        `on_read` is told of each batch read how many vectors it held.
+        `on_read` is told of each batch read how many vectors it held. Returns the keys of items
+        with a vector that is not usable.
         """
+        unusable = set[int]()
         with self._lock:
             end, _ = self.log_end()
             for modality, store in self.stores.items():
                 with _whole_or_nothing(store):
-                    self._load(modality, store, end, on_read)
+                    unusable.update(self._load(modality, store, end, on_read))
             self.loaded = True
+        return unusable
 
     def searchable_items(self) -> int:
         """Count of items with at least one vector; it may lag while a large index changes."""
@@ -177,14 +179,16 @@ class SpaceIndex:
         store: VectorStore,
         end: int,
         on_read: Callable[[int], None] | None = None,
-    ) -> None:
+    ) -> list[int]:
+        """Returns the keys of items whose vector is not usable."""
         started = time.perf_counter()
         store.reset()
         rows = Embedding.objects.filter(space=self.space_id, modality=modality).order_by("item")
-        count = 0
-        for ids, vectors in vector_batches(
+        count, unusable = 0, list[int]()
+        for ids, vectors, bad in vector_batches(
             rows.values_list("item_id", "vector").iterator(LOAD_BATCH)
         ):
+            unusable += bad.tolist()
             store.upsert(ids, vectors)
             count += ids.size
             self._read += ids.size
@@ -193,6 +197,7 @@ class SpaceIndex:
         store.commit(end)
         elapsed = time.perf_counter() - started
         logger.info("Index loaded %d %s vectors in %.2f s", count, modality.value, elapsed)
+        return unusable
 
     def _replay(self, modality: Modality, store: VectorStore, start: int, end: int) -> bool:
         """Take over the changes after `start`; False where they were pruned meanwhile."""
@@ -207,7 +212,7 @@ class SpaceIndex:
             rows = Embedding.objects.filter(
                 space=self.space_id, modality=modality, item__in=window
             ).values_list("item_id", "vector")
-            for ids, vectors in vector_batches(iter(rows)):
+            for ids, vectors, _ in vector_batches(iter(rows)):
                 store.upsert(ids, vectors)
                 window.difference_update(ids.tolist())
                 added += ids.size
@@ -235,24 +240,6 @@ def _whole_or_nothing(store: VectorStore) -> Iterator[None]:
     except BaseException:
         store.rollback()
         raise
-
-
-def vector_batches(
-    rows: Iterator[tuple[int, bytes | memoryview[int]]],
-) -> Iterator[tuple[Ids, Vectors]]:
-    """Stored vectors, LOAD_BATCH at a time: int64 (n,) item keys and float32 (n, d).
-
-    One that is not finite is named in the log and passed over: it must not stop every search.
-    """
-    while batch := list(islice(rows, LOAD_BATCH)):
-        ids = np.array([item_id for item_id, _ in batch], dtype=np.int64)
-        halves = np.frombuffer(b"".join(bytes(v) for _, v in batch), dtype="<f2")
-        vectors = halves.reshape(len(batch), -1).astype(np.float32)
-        usable = np.isfinite(vectors).all(axis=1)
-        if not usable.all():
-            bad = ", ".join(map(str, ids[~usable].tolist()))
-            logger.error("Vectors with NaN or infinity passed over; embed again items %s", bad)
-        yield ids[usable], vectors[usable]
 
 
 _current: dict[int, SpaceIndex] = {}

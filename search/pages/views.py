@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from catalog.ingest import OutcomeKind, ingest_one
-from catalog.ingest.images import ImageRefused, ImageTooLarge, decode_query_image
+from catalog.ingest.images import ImageBusy, ImageRefused, ImageTooLarge, decode_query_image
 from catalog.models import Item
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
@@ -89,6 +89,8 @@ def _search_with_picture(request: HttpRequest) -> HttpResponse:
             token = query_pictures.keep(decode_query_image(sent.data, filename=sent.filename))
             return redirect(query.address(picture=token, like=""))
         error, status = str(next(iter(form.errors.values()))[0]), 400
+    except ImageBusy as exc:
+        error, status = str(exc), 503
     except ImageTooLarge as exc:
         error, status = str(exc), 413
     except (ImageRefused, QueryError) as exc:
@@ -198,7 +200,7 @@ def upload_page(request: HttpRequest) -> HttpResponse:
             if outcome.kind is not OutcomeKind.REJECTED:
                 return redirect(_item_address(outcome.item_id, saved=outcome.kind))
             form.refuse(outcome.field, outcome.reason)
-            status = 413 if outcome.too_large else 400
+            status = 503 if outcome.busy else 413 if outcome.too_large else 400
         else:
             status = 400
     context: dict[str, Any] = {"form": form, "categories": [name for name, _ in categories()]}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import io
 import struct
@@ -28,6 +29,7 @@ from catalog.ingest.images import (
 )
 from catalog.models import Item, LinkedFolder
 from tests.catalog.pictures import corners, encoded, near, opened, photo, turned
+from tests.fuzz_pictures import many_scans
 
 SVG = b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
@@ -46,6 +48,13 @@ def png_header(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + body
+
+
+@functools.cache
+def noise(image_format: str, size: tuple[int, int]) -> bytes:
+    """A picture that no encoder makes small."""
+    values = np.random.default_rng(7).integers(0, 255, (*size, 3), dtype=np.uint8)
+    return encoded(Image.fromarray(values), image_format)
 
 
 def upright(data: bytes) -> Image.Image:
@@ -169,6 +178,13 @@ def test_check_image_stretches_wide_greys_of_large_pictures() -> None:
     assert image.size == (672, 448)
     expected = Image.fromarray(np.linspace(0, 255, 900 * 600).reshape(600, 900).astype(np.uint8))
     assert near(corners(image), corners(expected))
+
+
+def test_check_image_stretches_infinities_too() -> None:
+    values = np.array([[-np.inf, 0], [0, np.inf]], dtype=np.float32)
+    assert corners(upright(encoded(Image.fromarray(values), "TIFF"))) == [
+        *[(0,) * 3, (127,) * 3, (255,) * 3, (127,) * 3]
+    ]
 
 
 def test_check_image_stretches_nothing_out_of_one_value() -> None:
@@ -313,12 +329,11 @@ def test_check_image_makes_a_second_file_where_the_name_keeps_browsers_from_the_
 
 @pytest.mark.parametrize("image_format", FORMATS)
 @pytest.mark.parametrize("kept", [0.3, 0.7])
-@pytest.mark.parametrize("size", [(200, 150), (900, 700)])
+@pytest.mark.parametrize("size", [(200, 150), (600, 500)])
 def test_check_image_refuses_a_truncated_file(
     image_format: str, kept: float, size: tuple[int, int]
 ) -> None:
-    noise = np.random.default_rng(7).integers(0, 255, (*size, 3), dtype=np.uint8)
-    data = encoded(Image.fromarray(noise), image_format)
+    data = noise(image_format, size)
     with pytest.raises(ImageRefused, match=r"damaged"):
         check_image(data[: int(len(data) * kept)])
 
@@ -365,6 +380,12 @@ def test_check_image_refuses_a_progressive_jpeg_of_endless_scans() -> None:
     scan = data[data.rindex(b"\xff\xda") : -2]
     with pytest.raises(ImageRefused, match=r"would be decoded \d+ times over"):
         check_image(data[:-2] + scan * 900 + data[-2:])
+
+
+def test_check_image_refuses_a_baseline_jpeg_of_endless_scans() -> None:
+    assert check_image(many_scans(3000, 2000, 12)).width == 3000
+    with pytest.raises(ImageRefused, match="would be decoded 900 times over"):
+        check_image(many_scans(3000, 2000, 900))
 
 
 @pytest.mark.parametrize("image_format", FORMATS)

@@ -7,6 +7,7 @@ import itertools
 import json
 import tracemalloc
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from pytest_django.fixtures import Settings
 
@@ -34,6 +36,7 @@ from catalog.ingest.writer import write
 from catalog.models import Item, LinkedFolder, Tag
 from catalog.signals import items_saved
 from tests.catalog.pictures import corners, encoded, files, near, photo, turned
+from tests.fuzz_pictures import interlaced_png
 
 pytestmark = pytest.mark.django_db
 
@@ -106,6 +109,16 @@ def test_ingest_says_that_a_picture_was_taken_by_its_content() -> None:
         "'cat.png' was taken as JPEG, which it holds; its name says PNG.",
     )
     assert Item.objects.get().image.name.endswith(".jpg")
+
+
+def test_ingest_keeps_nothing_of_refused_pictures() -> None:
+    late = UploadedImage(data=interlaced_png(600, 600, kept=0.99))
+    batch: list[ItemRecord | Outcome] = [ItemRecord(item_id=f"{n}", image=late) for n in range(9)]
+    with ThreadPoolExecutor(2) as pool:
+        slots = pipeline._start(batch, pool, store=False)
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, PngImageFile)]
+    assert kinds(pipeline._finish(slots, dry_run=True)) == [REJECTED] * 9
 
 
 def test_ingest_takes_a_phones_heic(media: Path) -> None:

@@ -9,8 +9,11 @@ from django.utils import timezone
 from django_q.models import OrmQ
 
 from catalog.models import Item
-from embeddings import jobs
+from embeddings import jobs, worker
 from embeddings.models import EmbeddingJob, EmbeddingSpace
+
+DEAD = "4194305:1"
+"""A process number above any that Linux gives, and a time of its start."""
 
 
 def make_items(count: int) -> list[Item]:
@@ -55,18 +58,17 @@ def test_claim_takes_each_job_once(space: EmbeddingSpace) -> None:
     assert jobs.claim(space, 2) is None
 
 
-def test_an_ended_lease_is_claimed_again_and_alone(space: EmbeddingSpace) -> None:
+def test_an_ended_lease_is_taken_back_and_claimed_again_alone(space: EmbeddingSpace) -> None:
     items = make_items(3)
     claim = jobs.claim(space, 2)
     assert claim is not None
-    EmbeddingJob.objects.filter(claimed_by=claim.token).update(
-        claimed_until=timezone.now() - timedelta(seconds=1)
-    )
+    jobs.in_work(claim.token).update(claimed_until=timezone.now() - timedelta(seconds=1))
 
+    assert jobs.reclaim_dead() == 2
     again = jobs.claim(space, 10)
 
     assert again is not None
-    assert again.item_ids == (items[0].pk,)
+    assert (again.item_ids, again.alone) == ((items[0].pk,), True)
 
 
 def test_a_failure_waits_longer_each_time_and_the_third_is_final(space: EmbeddingSpace) -> None:
@@ -87,14 +89,65 @@ def test_a_failure_waits_longer_each_time_and_the_third_is_final(space: Embeddin
     assert jobs.claim(space, 1) is None
 
 
+def die(claim: jobs.Claim) -> None:
+    """As if the process of the claim had been killed."""
+    host = jobs.process_name().split(":")[0]
+    gone = f"{host}:{DEAD}:{claim.token.rsplit(':', 1)[1]}"
+    jobs.in_work(claim.token).update(claimed_by=gone)
+    jobs.reclaim_dead()
+
+
 def test_an_item_whose_worker_dies_each_time_fails_with_that_reason(space: EmbeddingSpace) -> None:
     make_items(1)
-    EmbeddingJob.objects.update(attempts=jobs.MAX_ATTEMPTS)
+    deaths = 0
+    while (claim := jobs.claim(space, 5)) is not None:
+        die(claim)
+        deaths += 1
 
-    assert jobs.claim(space, 1) is None
+    assert deaths == jobs.MAX_ATTEMPTS + 1  # the first, when it was not suspected, does not count
     job = EmbeddingJob.objects.get()
-    assert job.error == "The worker died each of the 3 times it embedded this item."
+    assert job.error == "The worker died while it embedded this item alone."
     assert job.failed_at is not None
+
+
+def test_deaths_beside_others_fail_no_healthy_item(space: EmbeddingSpace) -> None:
+    items = make_items(4)
+    killer = items[0].pk
+    embedded: set[int] = set()
+    while (claim := jobs.claim(space, 5)) is not None:
+        if killer in claim.item_ids:
+            die(claim)
+        else:
+            embedded.update(claim.item_ids)
+            jobs.in_work(claim.token).delete()
+
+    assert embedded == {item.pk for item in items[1:]}
+    assert EmbeddingJob.objects.get().item_id == killer
+
+
+def test_workers_killed_by_others_meet_another_item_each_time(space: EmbeddingSpace) -> None:
+    make_items(8)
+    for _ in range(8):
+        claim = jobs.claim(space, 8)
+        assert claim is not None
+        die(claim)
+
+    assert sorted(EmbeddingJob.objects.values_list("attempts", flat=True)) == [0, *[1] * 7]
+
+
+def test_nothing_is_claimed_beside_a_suspect_nor_a_suspect_beside_others(
+    space: EmbeddingSpace,
+) -> None:
+    items = make_items(3)
+    EmbeddingJob.objects.filter(item=items[0]).update(error=jobs.SUSPECTED)
+
+    assert jobs.claim(space, 5, beside=True) is None
+    suspect = jobs.claim(space, 5)
+    assert suspect is not None
+    assert (suspect.item_ids, suspect.alone) == ((items[0].pk,), True)
+    others = jobs.claim(space, 5, beside=True)
+    assert others is not None
+    assert (others.item_ids, others.alone) == ((items[1].pk, items[2].pk), False)
 
 
 def test_retry_failed_gives_fresh_attempts(space: EmbeddingSpace) -> None:
@@ -122,6 +175,25 @@ def test_editing_an_item_takes_its_lease_away(space: EmbeddingSpace) -> None:
     assert again.token != claim.token
 
 
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_caption_put_back_to_the_embedded_one_starts_the_job_anew(
+    indexed_items: dict[str, Item], failed: bool
+) -> None:
+    item = indexed_items["words"]
+    embedded = item.caption
+    item.caption = "broken"
+    item.save()
+    if failed:
+        EmbeddingJob.objects.update(attempts=3, failed_at=timezone.now(), error="no luck")
+    item.caption = embedded
+    item.save()
+
+    job = EmbeddingJob.objects.get()
+    assert (job.attempts, job.error, job.failed_at) == (0, "", None)
+    assert worker.drain().indexed == 1
+    assert not EmbeddingJob.objects.exists()
+
+
 def test_saving_without_new_content_enqueues_nothing(indexed_items: dict[str, Item]) -> None:
     item = indexed_items["words"]
     item.title = "Another title"
@@ -133,19 +205,18 @@ def test_saving_without_new_content_enqueues_nothing(indexed_items: dict[str, It
 
 def test_leases_of_a_dead_process_come_back_at_once(space: EmbeddingSpace) -> None:
     make_items(2)
-    code = "import psutil, os; print(int(psutil.Process().create_time() * 100), os.getpid())"
+    code = "import psutil, os; print(os.getpid(), int(psutil.Process().create_time() * 100))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    created, pid = out.stdout.split()
     host = jobs.process_name().split(":")[0]
     EmbeddingJob.objects.update(
-        claimed_by=f"{host}:{pid}:{created}:abc",
+        claimed_by=":".join([host, *out.stdout.split(), "abc"]),
         claimed_until=timezone.now() + jobs.LEASE,
-        attempts=1,
     )
     assert jobs.claim(space, 5) is None
 
     assert jobs.reclaim_dead() == 2
     assert jobs.claim(space, 5) is not None
+    assert set(EmbeddingJob.objects.values_list("attempts", "error")) == {(0, jobs.SUSPECTED)}
 
 
 def test_leases_of_a_living_process_stay(space: EmbeddingSpace) -> None:

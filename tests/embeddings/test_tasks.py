@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
@@ -11,7 +12,7 @@ from django_q.models import OrmQ
 
 from catalog.models import Item
 from embeddings import tasks
-from embeddings.models import EmbeddingJob
+from embeddings.models import EmbeddingJob, EmbeddingSpace
 
 
 def test_a_nudge_beside_a_running_drain_returns_at_once(make_item: Callable[..., Item]) -> None:
@@ -25,6 +26,23 @@ def test_a_nudge_beside_a_running_drain_returns_at_once(make_item: Callable[...,
 
     assert tasks.embed_pending() == 1
     assert OrmQ.objects.count() == 0  # nothing left: no chain
+
+
+def test_the_sweep_asks_for_saved_items_and_now_and_then_for_all(
+    space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "_looked", {})
+    assert tasks.sweep() == 0
+    fresh, old = (Item(item_id=name, caption=name) for name in ("fresh", "old"))
+    Item.objects.bulk_create([fresh, old])  # past the signals
+    Item.objects.filter(pk=old.pk).update(updated_at="2000-01-01T00:00Z")
+
+    assert tasks.sweep() == 1
+    assert EmbeddingJob.objects.get().item_id == fresh.pk
+    assert tasks.sweep() == 0
+    monkeypatch.setattr(tasks, "FULL_LOOK_EVERY", timedelta())
+    assert tasks.sweep() == 1
+    assert EmbeddingJob.objects.filter(item=old).exists()
 
 
 def test_retry_failed_says_how_many(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import pytest
+from django.db import OperationalError
 from django.test import override_settings
 from pytest_django import DjangoAssertNumQueries
 
@@ -15,6 +17,7 @@ from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorCha
 from embeddings.spaces import SpaceError
 from embeddings.states import ItemState
 from tests.encoders import POISON
+from tests.processes import wait_until
 
 
 def state_of(item: Item) -> tuple[str, str]:
@@ -158,6 +161,61 @@ def test_drain_ends_with_the_batch_in_work_when_asked_to(make_item: Callable[...
 
     assert report.indexed == worker.BATCH_SIZE
     assert worker.drain().indexed == 1
+
+
+def test_nothing_is_in_work_beside_a_suspect(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = make_item(caption="first"), make_item(caption="second")
+    for _ in range(worker.BATCH_SIZE):
+        make_item()
+    EmbeddingJob.objects.filter(item__in=[first, second]).update(error=jobs.SUSPECTED)
+    encoder = default_encoder()
+    encode = encoder.encode_texts
+    in_work: dict[tuple[str, ...], int] = {}
+
+    def look(texts: list[str]) -> Any:
+        in_work[tuple(texts)] = EmbeddingJob.objects.filter(claimed_until__isnull=False).count()
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode_texts", look)
+    assert worker.drain().indexed == worker.BATCH_SIZE + 2
+    assert list(in_work.values()) == [1, 1, worker.BATCH_SIZE]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_lease_is_renewed_while_the_encoder_works(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=0.3))
+    item = make_item(caption="takes long")
+    encoder = default_encoder()
+    encode = encoder.encode_texts
+
+    def take_long(texts: list[str]) -> Any:
+        first = EmbeddingJob.objects.get().claimed_until
+        wait_until(lambda: EmbeddingJob.objects.get().claimed_until != first, "a longer lease")
+        return encode(texts)
+
+    monkeypatch.setattr(encoder, "encode_texts", take_long)
+    assert worker.drain().indexed == 1
+    assert state_of(item) == (ItemState.INDEXED, "")
+
+
+def test_a_batch_that_cannot_be_written_is_given_back(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_item(caption="healthy")
+
+    def full(*_: object) -> int:
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(worker, "_commit", full)
+    with pytest.raises(OperationalError):
+        worker.drain()
+
+    job = EmbeddingJob.objects.get()
+    assert (job.claimed_by, job.claimed_until, job.attempts, job.error) == ("", None, 0, "")
 
 
 @pytest.mark.parametrize("count", [1, 3, 20])

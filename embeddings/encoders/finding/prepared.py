@@ -28,6 +28,8 @@ TEXT_TOWER: Final = "text.onnx"
 IMAGE_TOWER: Final = "image.onnx"
 TOKENIZER: Final = "tokenizer.json"
 SHIPPED: Final = "prepared"
+TEMPORARY: Final = ".preparing-"
+"""How the name of a directory begins while a model is prepared in it."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
 
 import onnx
 
@@ -22,6 +21,7 @@ from embeddings.encoders.base import EncoderError
 from embeddings.encoders.finding.model_files import ModelFiles, resolve_model
 from embeddings.encoders.finding.prepared import (
     IMAGE_TOWER,
+    TEMPORARY,
     TEXT_TOWER,
     TOKENIZER,
     Prepared,
@@ -44,7 +44,6 @@ from embeddings.encoders.serving.onnx_towers import OnnxTowers
 from embeddings.encoders.serving.tokenization import read_tokenizer
 
 Progress = Callable[[str], None]
-TEMPORARY: Final = ".preparing-"
 
 
 @dataclasses.dataclass(frozen=True)

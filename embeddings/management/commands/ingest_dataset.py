@@ -33,7 +33,7 @@ from embeddings.spaces import SpaceError, active_space
 
 SHOWN_REJECTIONS: Final = 10
 """Rejected rows that are printed, and notes; the other rejections are for --errors."""
-POLL_SECONDS: Final = 0.5
+POLL_SECONDS: Final = 1.0
 REJECTED, UNUSABLE = 1, 2
 RUN_AGAIN: Final = "Run the same command again to go on where this stopped."
 
@@ -135,12 +135,13 @@ class Command(BaseCommand):
             return 0
         try:
             with Progress(sys.stderr, total=before.pending, what="items embedded") as progress:
-                while (now := states.counts()).pending and not stop.is_set():
-                    progress.advance(max(before.pending - now.pending - progress.done, 0))
+                while (waiting := states.waiting()) and not stop.is_set():
+                    progress.advance(max(before.pending - waiting - progress.done, 0))
                     if worker_is_alive() or not _embed_here():
                         time.sleep(POLL_SECONDS)
         except (EncoderError, SpaceError) as exc:
             raise CommandError(f"The items are stored, but cannot be embedded: {exc}") from exc
+        now = states.counts()
         failed = now.failed - before.failed
         self.stdout.write(
             f"{now.indexed:,} items are indexed, {now.pending:,} pending, {now.failed:,} failed."

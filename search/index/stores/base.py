@@ -64,7 +64,8 @@ class Tuning:
     """Outcome of measuring, and where needed moving, the operating point."""
 
     recall: float
-    """recall@k of the live index against exact search, at the effort now in use."""
+    """recall@k of the live index against exact search, at the effort now in use; that of the worst
+    group of queries."""
     effort: int
     previous_effort: int
 
@@ -176,9 +177,12 @@ class VectorStore(ABC):
         del queries, k
         return 1.0
 
-    def tune(self, queries: Vectors, k: int = 10) -> Tuning:
-        """Set the least effort that reaches the target recall on `queries`."""
-        del queries, k
+    def tune(self, *groups: Vectors, k: int = 10) -> Tuning:
+        """Set the least effort that reaches the target recall on each group of queries.
+
+        It outlives the snapshot and the process.
+        """
+        del groups, k
         return Tuning(recall=1.0, effort=0, previous_effort=0)
 
     def verify(self) -> list[str]:

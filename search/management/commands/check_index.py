@@ -4,6 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from catalog.models import Item
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from embeddings.states import counts
@@ -20,13 +21,19 @@ class Command(BaseCommand):
         except (SpaceError, EncoderError) as exc:
             raise CommandError(str(exc)) from exc
         for each in comparisons:
-            differ = each.missing or each.surplus or each.different
-            verdict = "DIFFER" if differ else "DAMAGED on disk" if each.damage else "agree"
+            verdicts = ["DIFFER"] * each.differs + ["are DAMAGED on disk"] * bool(each.damage)
+            verdict = " and ".join(verdicts) or "agree"
             self.stdout.write(
                 f"{each.modality.value}: {each.in_database:,} vectors in the database,"
                 f" {each.in_index:,} in the index, {each.missing:,} missing,"
                 f" {each.surplus:,} surplus, {each.different:,} different: they {verdict}."
             )
+            for item_id in Item.objects.filter(pk__in=each.unusable).values_list(
+                "item_id", flat=True
+            ):
+                self.stdout.write(
+                    f"  item {item_id}: its {each.modality.value} vector holds NaN or infinity"
+                )
             for line in each.damage:
                 self.stdout.write(f"  damaged: {line}")
         state = counts()
@@ -35,7 +42,7 @@ class Command(BaseCommand):
             f" {state.pending:,} pending, {state.failed:,} failed."
         )
         if not all(each.agrees for each in comparisons):
-            damaged = any(each.damage for each in comparisons)
-            what = "Files of the index are damaged" if damaged else "Index and database differ"
-            raise CommandError(f"{what}. `manage.py rebuild_index` mends it.")
+            found = ["Index and database differ."] * any(each.differs for each in comparisons)
+            found += ["Files of the index are damaged."] * any(each.damage for each in comparisons)
+            raise CommandError(f"{' '.join(found)} `manage.py rebuild_index` mends it.")
         self.stdout.write(self.style.SUCCESS("Database and index agree."))

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from embeddings import jobs
 from embeddings.encoders.base import EncoderError
 from embeddings.management.progress import Progress
 from embeddings.models import Embedding
@@ -46,7 +47,12 @@ class Command(BaseCommand):
         total = Embedding.objects.filter(space=index.space_id).count()
         self.stdout.write(f"Reading {total:,} vectors from the database …")
         with Progress(sys.stderr, total=total, what="vectors") as progress:
-            index.rebuild(on_read=progress.advance)
+            unusable = index.rebuild(on_read=progress.advance)
+        if unusable:
+            count = jobs.re_embed(unusable)
+            self.stdout.write(
+                f"{count:,} items have a vector with NaN or infinity: embedded again."
+            )
         self.stdout.write(
             f"Writing snapshots of {_counted(index)} vectors,"
             " about a minute for every hundred thousand …"

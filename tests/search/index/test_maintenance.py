@@ -173,6 +173,45 @@ def test_rebuild_mends_what_check_index_calls_damaged(space: EmbeddingSpace) -> 
     assert told.getvalue().endswith("Database and index agree.\n")
 
 
+@pytest.mark.parametrize("logged", [False, True])
+def test_a_vector_that_no_index_can_hold_is_named_and_made_again(
+    space: EmbeddingSpace, indexed_items: dict[str, Item], logged: bool
+) -> None:
+    call_command("rebuild_index", stdout=io.StringIO())
+    (file,) = (space_directory(space) / "text").rglob("total.npy")
+    file.write_bytes(b"?" * file.stat().st_size)
+    row = Embedding.objects.get(item=indexed_items["red"])
+    not_finite = b"\x00\x7e" * (len(row.vector) // 2)
+    Embedding.objects.filter(pk=row.pk).update(vector=not_finite)
+    if logged:
+        VectorChange.objects.create(space=space, modality=row.modality, vector_item=row.item_id)
+    reset_index()
+    told = io.StringIO()
+
+    both = (
+        r"^Index and database differ\. Files of the index are damaged\. `manage.py rebuild_index`"
+    )
+    same = "0 missing, 0 surplus, 0 different"
+    counted = (
+        "2 in the index, 1 missing, 0 surplus, 0"
+        if logged
+        else "3 in the index, 0 missing, 0 surplus, 1"
+    )
+    with pytest.raises(CommandError, match=both):
+        call_command("check_index", stdout=told)
+    assert told.getvalue().splitlines()[:3] == [
+        f"image: 3 vectors in the database, {counted} different: they DIFFER.",
+        "  item red: its image vector holds NaN or infinity",
+        f"text: 1 vectors in the database, 1 in the index, {same}: they are DAMAGED on disk.",
+    ]
+
+    call_command("rebuild_index", stdout=told)
+    assert "1 items have a vector with NaN or infinity: embedded again." in told.getvalue()
+    worker.drain()
+    call_command("check_index", stdout=told)
+    assert told.getvalue().endswith("Database and index agree.\n")
+
+
 @pytest.mark.usefixtures("indexed_items")
 def test_rebuild_stopped_by_the_keyboard_leaves_what_was_there(
     space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch

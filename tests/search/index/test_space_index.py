@@ -13,10 +13,12 @@ from catalog.models import Item
 from embeddings import worker
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from embeddings.query_vectors import encode_query_text, recent_query_vectors
 from search.answer.answering import search
 from search.answer.query import SearchQuery
 from search.index import maintenance
 from search.index.space_index import SpaceIndex, current_index, reset_index, space_directory
+from search.index.stores.base import Tuning, Vectors
 from search.tasks import maintain_index
 
 
@@ -201,6 +203,28 @@ def test_recall_is_measured_on_every_store_that_holds_vectors(index: SpaceIndex)
         Modality.IMAGE: 1.0,
         Modality.TEXT: 1.0,
     }
+
+
+def test_recall_is_measured_on_what_people_asked_too(
+    index: SpaceIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.catch_up()
+    pictures = index.stores[Modality.IMAGE]
+    tune, groups = pictures.tune, []
+
+    def remember(*queries: Vectors) -> Tuning:
+        groups.append([len(each) for each in queries])
+        return tune(*queries)
+
+    monkeypatch.setattr(pictures, "tune", remember)
+    maintenance.measure_recall(index)
+    for number in range(maintenance.RECALL_SAMPLE + 6):
+        search(SearchQuery(text=f"question {number}"))
+    maintenance.measure_recall(index)
+
+    assert groups == [[3], [3, maintenance.RECALL_SAMPLE]]
+    last = f"question {maintenance.RECALL_SAMPLE + 5}"
+    assert recent_query_vectors()[-1].tolist() == encode_query_text(last).tolist()
 
 
 @pytest.mark.parametrize("step", ["_load", "_replay"])

@@ -58,7 +58,6 @@ class Snapshot:
     """Rows there were when the index's codes were learned."""
     kind: str
     factory: str
-    effort: int
     files: tuple[FileSeal, ...]
 
 

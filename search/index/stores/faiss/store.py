@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,10 @@ from search.index.stores.base import (
     Vectors,
     VectorStore,
 )
-from search.index.stores.faiss import compaction, searching
+from search.index.stores.faiss import compaction, searching, tuning
+from search.index.stores.faiss.efforts import Efforts
 from search.index.stores.faiss.frozen import State
-from search.index.stores.faiss.plan import EFFORTS, FIRST_EFFORT, Kind, Plan, plan_index
+from search.index.stores.faiss.plan import Plan, plan_index
 from search.index.stores.faiss.segment import Segment
 from search.index.stores.faiss.snapshot import Snapshot, SnapshotDirectory
 from search.index.stores.faiss.writer import Writer
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from django.core.checks import CheckMessage
 
 logger = logging.getLogger(__name__)
-
-LOWERING_MARGIN: Final = 0.3
-"""Share of the way from target to perfect recall that a lower effort must show: no flapping."""
 
 
 class FaissStore(VectorStore):
@@ -67,7 +65,7 @@ class FaissStore(VectorStore):
         self._clean = True  # nothing is staged
         self._dropped = False  # the writer's rows went with a rollback
         self._stamp: tuple[int, int] | None = None  # of the manifest last looked at
-        self._effort: dict[Kind, int] = dict(FIRST_EFFORT)
+        self._efforts = Efforts(directory)
 
     # What is staged
 
@@ -98,7 +96,7 @@ class FaissStore(VectorStore):
                 return 0 if self._dropped else None
             if segment.snapshot == self._writer.segment.snapshot and not self._dropped:
                 return None
-            self._adopt_effort(segment)
+            self._efforts.read()
             self._writer = Writer(segment)
             self._clean = False
         return segment.position
@@ -125,7 +123,7 @@ class FaissStore(VectorStore):
 
     def search(self, vectors: Vectors, k: int, *, allowed_ids: Ids | None = None) -> list[Matches]:
         state = self._state
-        effort = self._effort[state.segment.kind]
+        effort = self._efforts[state.segment.kind]
         queries = self._to_search(vectors)
         return searching.search(state, queries, k, allowed_ids=allowed_ids, effort=effort)
 
@@ -150,7 +148,7 @@ class FaissStore(VectorStore):
             count=state.count,
             delta=len(state.delta_live),
             dead=len(segment) + len(state.delta_live) - state.count,
-            effort=self._effort[segment.kind],
+            effort=self._efforts[segment.kind],
             bytes_per_vector=segment.bytes_per_vector,
             snapshot_position=segment.position,
             oldest_position=min((snapshot.position for snapshot in kept), default=0),
@@ -216,7 +214,6 @@ class FaissStore(VectorStore):
             trained_rows=written.trained_rows,
             kind=plan.kind.value,
             factory=plan.factory,
-            effort=self._effort[plan.kind],
             files=self._directory.seal(folder),
         )
 
@@ -237,27 +234,22 @@ class FaissStore(VectorStore):
 
     def measure_recall(self, queries: Vectors, k: int = 10) -> float:
         state = self._state
-        queries = self._to_search(queries)
-        truth = searching.search_exactly(state, queries, k)
-        return _recall(state, queries, k, self._effort[state.segment.kind], truth)
+        effort = self._efforts[state.segment.kind]
+        return tuning.measure_recall(state, self._to_search(queries), k, effort=effort)
 
-    def tune(self, queries: Vectors, k: int = 10) -> Tuning:
+    def tune(self, *groups: Vectors, k: int = 10) -> Tuning:
         state = self._state
-        kind, queries = state.segment.kind, self._to_search(queries)
-        previous = self._effort[kind]
-        truth = searching.search_exactly(state, queries, k)
-        for effort in EFFORTS[kind]:
-            recall = _recall(state, queries, k, effort, truth)
-            margin = LOWERING_MARGIN if effort < previous else 0.0
-            if recall >= self._target_recall + margin * (1 - self._target_recall):
-                break
-        self._effort[kind] = effort
-        if effort != previous:
+        kind, queries = state.segment.kind, tuple(self._to_search(group) for group in groups)
+        self._efforts.read()  # another process may have tuned meanwhile
+        previous = self._efforts[kind]
+        found = tuning.tune(state, queries, k, previous=previous, target=self._target_recall)
+        self._efforts.keep(kind, found.effort)
+        if found.effort != previous:
             logger.info(
                 "index effort moved from %d to %d: recall@%d %.4f, target %.4f",
-                previous, effort, k, recall, self._target_recall,
+                previous, found.effort, k, found.recall, self._target_recall,
             )  # fmt: skip
-        return Tuning(recall=recall, effort=effort, previous_effort=previous)
+        return found
 
     # Snapshots
 
@@ -278,18 +270,3 @@ class FaissStore(VectorStore):
         except StoreError as exc:
             logger.error("snapshots refused: %s", exc)  # noqa: TRY400 - the message says it
             return []
-
-    def _adopt_effort(self, segment: Segment) -> None:
-        if segment.snapshot is not None:
-            self._effort[segment.kind] = segment.snapshot.effort
-
-
-def _recall(state: State, queries: Vectors, k: int, effort: int, truth: list[Matches]) -> float:
-    """Share of the true matches found; a match with the k-th score is as good as the k-th."""
-    answers = searching.search(state, queries, k, allowed_ids=None, effort=effort)
-    found = expected = 0
-    for match, best in zip(answers, truth, strict=True):
-        if best.scores.size:
-            found += int(np.count_nonzero(match.scores >= best.scores[-1]))
-            expected += best.scores.size
-    return found / expected if expected else 1.0

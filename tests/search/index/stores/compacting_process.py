@@ -45,7 +45,7 @@ def die_at(stage: str) -> None:
             publish(*args, **kwargs)  # type: ignore[arg-type]
             die()
 
-        SnapshotDirectory.publish = publish_and_die  # type: ignore[method-assign,assignment]
+        SnapshotDirectory.publish = publish_and_die  # type: ignore[method-assign]
 
 
 def main(directory: str, first_id: str, count: str, position: str, stage: str = "") -> None:

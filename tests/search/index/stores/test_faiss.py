@@ -243,7 +243,7 @@ def test_tuning_lowers_an_effort_beyond_need(
 ) -> None:
     store, _ = pair
     kind = plan.Kind(store.stats().kind)
-    store._effort[kind] = plan.EFFORTS[kind][-1]
+    store._efforts.keep(kind, plan.EFFORTS[kind][-1])
     queries = clustered(100, DIMENSION, seed=97)
     with caplog.at_level(logging.INFO, "search.index.stores.faiss.store"):
         tuning = store.tune(queries)
@@ -258,7 +258,7 @@ def test_tuning_raises_the_effort_of_an_index_that_misses(
 ) -> None:
     store, _ = pair
     kind = plan.Kind(store.stats().kind)
-    store._effort[kind] = 1
+    store._efforts.keep(kind, 1)
     monkeypatch.setitem(plan.EFFORTS, kind, (1, 2, 128))
     monkeypatch.setitem(plan.EXTRA_CANDIDATES, kind, 0)
     queries: Vectors = clustered(100, DIMENSION, seed=96)

@@ -89,11 +89,46 @@ def test_two_snapshots_are_kept_and_the_oldest_position_told(
     assert written.stats().oldest_position == 7
 
 
-def test_the_operating_point_travels_with_the_snapshot(written: FaissStore, tmp_path: Path) -> None:
+def test_the_operating_point_outlives_snapshots_of_others_and_restarts(
+    written: FaissStore, tmp_path: Path
+) -> None:
+    compacting = opened(tmp_path)
     tuned = written.tune(clustered(50, DIMENSION, seed=4)).effort
     assert tuned != plan.FIRST_EFFORT[plan.Kind.HNSW]
-    assert written.compact()
+    assert compacting.compact()
+    assert written.refresh() == compacting.position()
+    written.commit(5)
+    assert written.stats().effort == tuned
     assert opened(tmp_path).stats().effort == tuned
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"hnsw": "96"}', b'{"hnsw": -1}', b"\xff"])
+def test_an_operating_point_that_makes_no_sense_is_passed_over(
+    written: FaissStore, tmp_path: Path, content: bytes
+) -> None:
+    written.tune(clustered(50, DIMENSION, seed=4))
+    (tmp_path / "efforts.json").write_bytes(content)
+    assert opened(tmp_path).stats().effort == plan.FIRST_EFFORT[plan.Kind.HNSW]
+
+
+def test_tuning_goes_by_the_group_of_queries_that_finds_least(
+    written: FaissStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(plan.EFFORTS, plan.Kind.HNSW, (1, 512))
+    monkeypatch.setitem(plan.EXTRA_CANDIDATES, plan.Kind.HNSW, 0)
+    written._efforts.keep(plan.Kind.HNSW, 1)
+    near = written.fetch(np.arange(0, ROWS, 10))
+    far = -near
+    low, high = sorted(written.measure_recall(each, k=1) for each in (near, far))
+    assert low < high
+    written._target_recall = (low + high) / 2
+
+    assert {written.tune(each, k=1).effort for each in (near, far)} == {1, 512}
+    written._efforts.keep(plan.Kind.HNSW, 1)
+    both = written.tune(near, far, k=1)
+
+    assert both.effort == 512
+    assert both.recall == min(written.measure_recall(each, k=1) for each in (near, far))
 
 
 def truncate(path: Path) -> None:

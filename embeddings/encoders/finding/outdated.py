@@ -1,0 +1,68 @@
+"""Prepared models that nothing uses any more."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import shutil
+import time
+from collections.abc import Container
+from pathlib import Path
+from typing import Final
+
+from embeddings.encoders.finding.prepared import MANIFEST, TEMPORARY, Prepared
+
+logger = logging.getLogger(__name__)
+
+GRACE: Final = 24 * 3600.0
+"""Seconds that a prepared model is kept in any case."""
+
+
+def sweep_prepared(
+    models: Path, *, in_use: Container[tuple[str, str]], grace: float = GRACE
+) -> int:
+    """Delete older revisions of prepared models, and what a killed preparation left.
+
+    Kept are the newest revision of each model, those `in_use` (model, revision), and whatever is
+    younger than `grace` seconds. Returns how many folders went; 0 while a model is being prepared.
+    """
+    if not models.is_dir():
+        return 0
+    with (models / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return 0
+        outdated = [path for path in _outdated(models, in_use) if _age(path) > grace]
+        for path in outdated:
+            logger.info("Swept %s: nothing uses it", path)
+            shutil.rmtree(path)
+        _forget_choices(models, grace)
+    return len(outdated)
+
+
+def _outdated(models: Path, in_use: Container[tuple[str, str]]) -> list[Path]:
+    leftovers = [path for path in models.glob(f"{TEMPORARY}*") if path.is_dir()]
+    newest: dict[str, str] = {}
+    prepared = [p for path in models.glob(f"*/{MANIFEST}") if (p := Prepared.read(path.parent))]
+    prepared = [p for p in prepared if not p.directory.name.startswith(".")]
+    for each in sorted(prepared, key=lambda p: _age(p.directory), reverse=True):
+        newest[each.description.model] = each.description.revision
+    return leftovers + [
+        p.directory
+        for p in prepared
+        if newest[p.description.model] != p.description.revision
+        and (p.description.model, p.description.revision) not in in_use
+    ]
+
+
+def _forget_choices(models: Path, grace: float) -> None:
+    """Delete the choice of precision of models that are gone."""
+    for choice in models.glob("*.json"):
+        if not any(models.glob(f"{choice.stem}-*/{MANIFEST}")) and _age(choice) > grace:
+            choice.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    stat = path.stat()
+    return time.time() - max(stat.st_mtime, stat.st_ctime)

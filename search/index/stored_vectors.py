@@ -1,0 +1,36 @@
+"""Vectors as they come from the database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from search.index.stores.base import Ids, Vectors
+
+logger = logging.getLogger(__name__)
+
+LOAD_BATCH: Final = 20_000
+"""Vectors read at a time."""
+
+
+def vector_batches(
+    rows: Iterator[tuple[int, bytes | memoryview[int]]],
+) -> Iterator[tuple[Ids, Vectors, Ids]]:
+    """Stored vectors, LOAD_BATCH at a time: int64 (n,) item keys and float32 (n, d).
+
+    One that is not finite is passed over, lest it stop every search: named in the log, and its
+    item's key given last, int64 (m,).
+    """
+    while batch := list(islice(rows, LOAD_BATCH)):
+        ids = np.array([item_id for item_id, _ in batch], dtype=np.int64)
+        halves = np.frombuffer(b"".join(bytes(v) for _, v in batch), dtype="<f2")
+        vectors = halves.reshape(len(batch), -1).astype(np.float32)
+        usable = np.isfinite(vectors).all(axis=1)
+        if not usable.all():
+            bad = ", ".join(map(str, ids[~usable].tolist()))
+            logger.error("Vectors with NaN or infinity passed over; embed again items %s", bad)
+        yield ids[usable], vectors[usable], ids[~usable]
