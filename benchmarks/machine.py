@@ -20,15 +20,6 @@ PACKAGES: Final = (
     "torch",
     "transformers",
 )
-    "Django",
-    "waitress",
-    "onnxruntime",
-    "faiss-cpu",
-    "numpy",
-    "Pillow",
-    "torch",
-    "transformers",
-)
 NOTABLE_FLAGS: Final = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "avx_vnni")
 
 

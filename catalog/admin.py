@@ -8,12 +8,13 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from catalog.models import Tag
+from catalog.models import LinkedFolder, Tag
 
 if TYPE_CHECKING:
     _TagAdmin = admin.ModelAdmin[Tag]
+    _FolderAdmin = admin.ModelAdmin[LinkedFolder]
 else:  # Django's classes are generic to the type checker alone
-    _TagAdmin = admin.ModelAdmin
+    _TagAdmin = _FolderAdmin = admin.ModelAdmin
 
 
 @admin.register(Tag)
@@ -28,3 +29,26 @@ class TagAdmin(_TagAdmin):
     @admin.display(ordering="item_count")
     def items(self, tag: Tag) -> int:
         return tag.item_count  # type: ignore[attr-defined, no-any-return]  # annotated
+
+
+@admin.register(LinkedFolder)
+class LinkedFolderAdmin(_FolderAdmin):
+    """Folders whose pictures are served in place; loads with `--link` add them.
+
+    Deleting one stops the serving of its pictures at once. None is added or changed here: which
+    files of the machine are read is for who works on the machine.
+    """
+
+    list_display = ("path",)
+    search_fields = ("path",)
+    ordering = ("path",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002
+        return False
+
+    def has_change_permission(
+        self,
+        request: HttpRequest,  # noqa: ARG002
+        obj: LinkedFolder | None = None,  # noqa: ARG002
+    ) -> bool:
+        return False

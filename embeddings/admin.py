@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
@@ -72,16 +73,21 @@ class ItemAdmin(ItemDeletion):
         "error",
         "size",
         "original_filename",
-        "created_at",
-        "updated_at",
+        "added",
+        "changed",
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Item]:
         return with_state(super().get_queryset(request)).prefetch_related("tags")
 
     def get_fieldsets(self, request: HttpRequest, obj: Item | None = None) -> Any:  # noqa: ARG002
-        fieldsets: list[Any] = [(None, {"fields": self.editable})]
-        return fieldsets if obj is None else [*fieldsets, ("Facts", {"fields": self.facts})]
+        if obj is None:
+            return [(None, {"fields": self.editable})]
+        clear = ("remove_image",) if obj.image else ()
+        return [
+            (None, {"fields": (*self.editable, *clear)}),
+            ("Facts", {"fields": self.facts}),
+        ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Item | None = None) -> Any:  # noqa: ARG002
         return () if obj is None else ("item_id", *self.facts)
@@ -116,8 +122,12 @@ class ItemAdmin(ItemDeletion):
         return f"{item.width} × {item.height} pixels" if item.width else NOTHING
 
     @admin.display(ordering="created_at")
-    def added(self, item: Item) -> str:
-        return f"{item.created_at:%Y-%m-%d %H:%M}"
+    def added(self, item: Item) -> SafeString:
+        return _time(item.created_at)
+
+    @admin.display(ordering="updated_at")
+    def changed(self, item: Item) -> SafeString:
+        return _time(item.updated_at)
 
     @admin.action(description="Embed again", permissions=["change"])
     def re_embed(self, request: HttpRequest, queryset: QuerySet[Item]) -> None:
@@ -270,6 +280,13 @@ def _image(item: Item, *, css_class: str) -> SafeString | str:
         return NOTHING
     return format_html(
         '<img class="{}" src="{}" alt="" loading="lazy">', css_class, item.preview_file.url
+    )
+
+
+def _time(moment: datetime) -> SafeString:
+    """A time that a script tells in the zone of whoever looks."""
+    return format_html(
+        '<time datetime="{}">{} UTC</time>', moment.isoformat(), f"{moment:%Y-%m-%d %H:%M}"
     )
 
 

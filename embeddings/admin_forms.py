@@ -26,6 +26,10 @@ class ItemForm(_ItemForm):
         help_text="Choosing a picture replaces the one that the item has.",
     )
 
+    remove_image = forms.BooleanField(
+        label="Remove the picture", required=False, help_text="The caption stays."
+    )
+
     class Meta:
         model = Item
         fields = ("item_id", "title", "caption", "category", "tags", "image")
@@ -64,4 +68,5 @@ class ItemForm(_ItemForm):
             category=given.get("category"),
             tags=tuple(tag.name for tag in given.get("tags") or ()),
             image=image,
+            remove_image=bool(given.get("remove_image")),
         )

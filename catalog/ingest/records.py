@@ -64,6 +64,8 @@ class ItemRecord:
     tags: tuple[str, ...] | None = None
     category: str | None = None
     image: ImageInput | None = None
+    remove_image: bool = False
+    """The picture that the item has goes, unless another one is given."""
     line: int | None = None
     """Where in its source the record begins, from 1."""
     must_exist: bool = False

@@ -210,6 +210,11 @@ def _change(
         elif item.original_filename != picture.original_filename:
             item.original_filename = picture.original_filename
             fields.add("original_filename")
+    elif record.remove_image and item.image:
+        replaced = [name for name in (item.image.name, item.preview.name) if name]
+        item.image = item.preview = item.image_hash = item.original_filename = ""
+        item.width = item.height = None
+        fields.update(_PICTURE_FIELDS)
     item.content_hash = item.compute_content_hash()
     if item.content_hash != before:
         fields.add("content_hash")

@@ -30,6 +30,7 @@ def item_record(
         tags=fields.get("tags"),
         category=fields.get("category"),
         image=uploaded_image(fields.get("image")),
+        remove_image=fields.get("image", ...) is None,
         must_exist=must_exist,
     )
 

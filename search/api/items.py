@@ -24,11 +24,12 @@ from search.api.errors import Conflict, refuse
 from search.api.formats import JsonParser, MultiPartParser
 from search.api.intake import item_record, store
 from search.api.listing import ItemFilters
+from search.api.parameters import refuse_unknown
 from search.api.results import envelope
 from search.api.serializers import ItemFields, ItemSerializer, SimilarParameters
 
 BLANK: Final = {"title": "", "caption": "", "tags": (), "category": ""}
-"""What a PUT clears where it does not say it; a picture stays until another is sent."""
+"""What a PUT clears where it does not say it; a picture stays until another, or null, is sent."""
 
 NOTHING_SENT: Final = "The body holds no field of an item. Send at least one."
 """A body that was lost on the way must not clear an item."""
@@ -68,6 +69,11 @@ class ItemViewSet(
             return items
         return with_state(items).prefetch_related("tags")
 
+    def list(self, request: Request) -> Response:
+        """Items that the filters allow, page by page."""
+        refuse_unknown(request, {*ItemFilters.base_filters, "page", "page_size"})
+        return super().list(request)
+
     @schema.ITEM_CREATE
     def create(self, request: Request) -> Response:
         """Add an item, or update the one that has this `item_id`."""
@@ -94,6 +100,7 @@ class ItemViewSet(
         """Items that look or read like this one; the item itself is left out."""
         item = self.get_object()
         parameters = SimilarParameters(data=request.query_params)
+        refuse_unknown(request, parameters.fields)
         parameters.is_valid(raise_exception=True)
         query = SearchQuery(like=item.item_id, facets=True, **parameters.validated_data)
         try:

@@ -16,6 +16,7 @@ from search.answer.query import SearchQuery
 from search.api import schema
 from search.api.errors import Busy, PayloadTooLarge, refuse
 from search.api.formats import JsonParser, MultiPartParser
+from search.api.parameters import refuse_unknown
 from search.api.results import envelope
 from search.api.serializers import SearchParameters, SearchRequest
 
@@ -43,6 +44,7 @@ class SearchView(APIView):
     def get(self, request: Request) -> Response:
         """Search with words, or for items like another one."""
         parameters = SearchParameters(data=request.query_params)
+        refuse_unknown(request, parameters.fields)
         parameters.is_valid(raise_exception=True)
         return self._answer(request, parameters.validated_data)
 

@@ -75,7 +75,9 @@ class ItemFields(serializers.Serializer[Any]):
     caption = Text(required=False, allow_blank=True)
     tags = Tags(required=False)
     category = Text(required=False, allow_blank=True, max_length=200)
-    image = PictureOrBase64(required=False)
+    image = PictureOrBase64(
+        required=False, allow_null=True, help_text="null removes the picture that the item has."
+    )
 
 
 class ItemForm(ItemFields):

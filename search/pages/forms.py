@@ -45,6 +45,11 @@ class UploadForm(forms.Form):
         allow_empty_file=True,  # the ingest door says it better
         widget=forms.FileInput(attrs={"accept": PICTURE_TYPES}),
     )
+    remove_image = forms.BooleanField(
+        label="Remove the picture",
+        required=False,
+        help_text="Of the item whose id is given below; its caption stays.",
+    )
     caption = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 3}),
@@ -75,6 +80,7 @@ class UploadForm(forms.Form):
             tags=split_tags(given["tags"]) or None,
             category=given["category"] or None,
             image=_uploaded(given["image"]) if given["image"] is not None else None,
+            remove_image=given["remove_image"],
         )
 
     def refuse(self, field: str, reason: str) -> None:

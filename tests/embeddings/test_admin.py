@@ -15,7 +15,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from catalog.models import Item, Tag
+from catalog.models import Item, LinkedFolder, Tag
 from embeddings import worker
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
 from embeddings.states import ItemState, with_state
@@ -376,3 +376,30 @@ def test_admin_says_while_the_starter_model_is_in_use(
 def test_background_jobs_keep_their_own_pages(admin_client: Client) -> None:
     for name in ("schedule", "success", "failure", "ormq"):
         assert admin_client.get(f"/admin/django_q/{name}/").status_code == 200
+
+
+def test_picture_is_removed_by_its_box(admin_client: Client, make_item: MakeItem) -> None:
+    item = make_item(item_id="a", colour="red", caption="red")
+    address = reverse("admin:catalog_item_change", args=[item.pk])
+    assert 'name="remove_image"' in admin_client.get(address).content.decode()
+    refused = admin_client.post(address, {"caption": "", "remove_image": "on"})
+    assert "this one would have neither" in refused.content.decode()
+    assert admin_client.post(address, {"caption": "red", "remove_image": "on"}).status_code == 302
+    item.refresh_from_db()
+    assert (item.image.name, item.preview.name, item.caption) == ("", "", "red")
+    assert 'name="remove_image"' not in admin_client.get(address).content.decode()
+
+
+def test_times_are_told_with_their_zone(admin_client: Client, make_item: MakeItem) -> None:
+    item = make_item(item_id="a", caption="red")
+    shown = f'<time datetime="{item.created_at.isoformat()}">{item.created_at:%Y-%m-%d %H:%M} UTC<'
+    assert shown in _page(admin_client, ITEMS)
+
+
+def test_linked_folders_are_seen_and_withdrawn(admin_client: Client, db: None) -> None:
+    folder = LinkedFolder.objects.create(path="/srv/pictures")
+    assert "/srv/pictures" in _page(admin_client, "admin:catalog_linkedfolder_changelist")
+    assert admin_client.get(reverse("admin:catalog_linkedfolder_add")).status_code == 403
+    address = reverse("admin:catalog_linkedfolder_delete", args=[folder.pk])
+    assert admin_client.post(address, {"post": "yes"}).status_code == 302
+    assert not LinkedFolder.objects.exists()

@@ -190,7 +190,7 @@ def local_files(model: str) -> ModelFiles | None:
     if path.is_dir():
         return _checked(ModelFiles(path.resolve().name, path.resolve()))
     if path.is_absolute() or name.startswith((".", "~")):
-        raise EncoderError(f"MMSEARCH_MODEL={name!r}: there is no such directory.")
+        raise EncoderError(f"MMSEARCH_MODEL={name!r}: there is no such directory. Use {CHOICES}.")
     if not HUB_NAME.fullmatch(name):
         raise EncoderError(f"MMSEARCH_MODEL={name!r} names no model: set it to {CHOICES}.")
     from embeddings.encoders.finding.hub import cached_snapshots

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  Django's own name
 
 from embeddings.encoders.base import EncoderError
-from embeddings.encoders.finding.model_files import CHOICES, local_files
+from embeddings.encoders.finding.model_files import local_files
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -16,9 +16,7 @@ def check_model(model: str, device: str) -> list[CheckMessage]:
     try:
         files = local_files(model)
     except EncoderError as exc:
-        messages.append(
-            Error(str(exc), hint=f"Set MMSEARCH_MODEL to {CHOICES}.", id="embeddings.E010")
-        )
+        messages.append(Error(str(exc), id="embeddings.E010"))  # it names the mend itself
     else:
         if files is None:
             messages.append(

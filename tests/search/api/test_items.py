@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoCaptureOnCommitCallbacks
 from rest_framework.request import Request
 from rest_framework.test import APIClient
 
@@ -370,3 +371,61 @@ def test_an_order_of_nothing_is_the_usual_order(
     api: APIClient, indexed_items: dict[str, Item]
 ) -> None:
     assert ids(api.get(f"{ITEMS}?ordering=,")) == ids(api.get(ITEMS))
+
+
+@pytest.mark.parametrize("method", ["put", "patch"])
+def test_null_removes_the_picture(
+    api: APIClient,
+    make_item: MakeItem,
+    method: str,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    item = make_item(item_id="a", colour="red", caption="a red thing")
+    worker.drain()
+    file = Path(item.image.path)
+    assert file.exists()
+    with django_capture_on_commit_callbacks(execute=True):
+        answer = getattr(api, method)(f"{ITEMS}a/", {"image": None, "caption": "a red thing"})
+    body = answer.json()
+    assert answer.status_code == 200
+    assert (body["image_url"], body["thumbnail_url"], body["width"]) == (None, None, None)
+    assert (body["original_filename"], body["state"]) == ("", "pending")
+    assert not file.exists()
+    worker.drain()
+    assert api.get(f"{ITEMS}a/").json()["state"] == "indexed"
+    found = api.get("/api/v1/search/?q=red&modality=image").json()
+    assert found["results"] == []
+
+
+def test_null_leaves_no_item_with_nothing(api: APIClient, make_item: MakeItem) -> None:
+    item = make_item(item_id="a", colour="red")
+    answer = api.patch(f"{ITEMS}a/", {"image": None})
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"caption": ["An item needs a caption or an image; this one would have neither."]},
+    )
+    item.refresh_from_db()
+    assert Path(item.image.path).exists()
+
+
+@pytest.mark.parametrize("path", ["", "red/similar/"])
+def test_an_unknown_parameter_is_refused_with_the_nearest_name(
+    api: APIClient, indexed_items: dict[str, Item], path: str
+) -> None:
+    answer = api.get(f"{ITEMS}{path}?categry=cold")
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"categry": ["There is no such parameter. Did you mean 'category'?"]},
+    )
+    answer = api.get("/api/v1/search/?q=red&zzz=1")
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {
+            "zzz": [
+                (
+                    "There is no such parameter."
+                    " Known are category, like, modality, offset, q, tags, top_n."
+                )
+            ]
+        },
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -153,3 +154,12 @@ def test_a_strangers_form_is_not_read(
     with override_settings(MMSEARCH_API_AUTH=mode):
         assert stranger.post(path, {"caption": "x"}).status_code == status
     assert read == [path] * reads
+
+
+def test_upload_removes_the_picture_of_an_item(
+    client: Client, make_item: Callable[..., Item]
+) -> None:
+    item = make_item(item_id="a", colour="red", caption="red")
+    assert client.post("/upload/", {"item_id": "a", "remove_image": "on"}).status_code == 302
+    item.refresh_from_db()
+    assert (item.image.name, item.caption) == ("", "red")

@@ -53,6 +53,7 @@ def test_a_name_that_names_nothing_is_refused_at_once(model: str, message: str) 
         local_files(model)
     [error] = check_model(model, "cpu")
     assert error.id == "embeddings.E010"
+    assert f"{error.msg} {error.hint or ''}".count("`starter`") == 1
 
 
 def test_a_model_that_is_here_passes_the_check(copy: Path) -> None:
