@@ -64,6 +64,8 @@ class ItemRecord:
     tags: tuple[str, ...] | None = None
     category: str | None = None
     image: ImageInput | None = None
+    dataset: int | None = None
+    """Primary key of the data set that the item now belongs to."""
     line: int | None = None
     """Where in its source the record begins, from 1."""
 
