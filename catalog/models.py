@@ -41,6 +41,15 @@ class LinkedFolder(models.Model):
         return self.path
 
 
+class Dataset(models.Model):
+    """A file or folder that was ingested; its items are those that it was the last to name."""
+
+    path = models.CharField(max_length=4096, unique=True)
+
+    def __str__(self) -> str:
+        return self.path
+
+
 class ItemQuerySet(models.QuerySet["Item"]):
     """Which items there are."""
 
@@ -91,6 +100,9 @@ class Item(models.Model):
         max_length=1024,
         editable=False,
         help_text="Upright RGB copy of modest size; empty where the image serves as it is.",
+    )
+    dataset = models.ForeignKey(
+        Dataset, models.SET_NULL, null=True, blank=True, editable=False, related_name="items"
     )
     original_filename = models.CharField(max_length=255, blank=True, editable=False)
     width = models.PositiveIntegerField(null=True, blank=True, editable=False)

@@ -22,6 +22,7 @@ from catalog.ingest.records import (
 from catalog.ingest.sources import (
     Source,
     SourceError,
+    open_folder,
     open_source,
     records_from_ndjson,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "UploadedImage",
     "ingest",
     "ingest_one",
+    "open_folder",
     "open_source",
     "records_from_ndjson",
     "split_tags",

@@ -75,23 +75,28 @@ class ImageFolder:
 
 def count_pictures(root: Path) -> int:
     """How many files below `root` are meant as pictures."""
-    return sum(is_picture_name(path.name) for path in _walk(root))
+    return sum(is_picture_name(path.name) for path in walk(root, []))
 
 
 def read_folder(folder: ImageFolder, notices: list[str]) -> Iterator[ItemRecord | Outcome]:
     """Every picture below the folder, in order of path, captioned by its same-named text file."""
     line = other = 0
-    for path in _walk(folder.root):
+    unreadable: list[OSError] = []
+    for path in walk(folder.root, unreadable):
         if not is_picture_name(path.name):
             other += path.suffix.lower() != CAPTION_SUFFIX
             continue
         line += 1
-        yield _picture_record(folder, path, line)
+        yield picture_record(folder, path, line)
+    for error in unreadable:
+        line += 1
+        yield rejected(f"A folder cannot be read: {error}.", line=line)
     if other:
         notices.append(f"{other:,} files that are no pictures were passed over.")
 
 
-def _picture_record(folder: ImageFolder, path: Path, line: int) -> ItemRecord | Outcome:
+def picture_record(folder: ImageFolder, path: Path, line: int) -> ItemRecord | Outcome:
+    """The record of one picture in the folder."""
     relative = path.relative_to(folder.root).as_posix()
     item_id = path_id(relative)
     try:
@@ -119,9 +124,12 @@ def _caption(path: Path) -> str | None:
     return caption if caption.strip() else None
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    """Files below `root` in a stable order, without hidden ones; one folder's names in memory."""
-    for current, folders, files in os.walk(root):
+def walk(root: Path, unreadable: list[OSError]) -> Iterator[Path]:
+    """Files below `root` in a stable order, without hidden ones; one folder's names in memory.
+
+    Folders that cannot be read are added to `unreadable`.
+    """
+    for current, folders, files in os.walk(root, onerror=unreadable.append):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(current, name) for name in sorted(files) if not name.startswith("."))
 

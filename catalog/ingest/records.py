@@ -66,6 +66,8 @@ class ItemRecord:
     image: ImageInput | None = None
     remove_image: bool = False
     """The picture that the item has goes, unless another one is given."""
+    dataset: int | None = None
+    """Primary key of the data set that the item now belongs to."""
     line: int | None = None
     """Where in its source the record begins, from 1."""
     must_exist: bool = False

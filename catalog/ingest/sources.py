@@ -14,7 +14,7 @@ from catalog.ingest.records import IngestError, ItemRecord, Outcome
 from catalog.ingest.tables import HeaderError, Table
 from catalog.ingest.text_files import estimate, open_bytes
 
-__all__ = ["Source", "SourceError", "open_source", "records_from_ndjson"]
+__all__ = ["Source", "SourceError", "open_folder", "open_source", "records_from_ndjson"]
 
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
 _SNIFF_BYTES: Final = 65536
@@ -56,6 +56,16 @@ def open_source(path: Path, *, images: Path | None = None, link: bool = False) -
         return _file_source(path, ImageFolder(root, link))
     except (OSError, RuntimeError) as exc:
         raise SourceError(f"{path} cannot be read: {exc}.") from exc
+
+
+def open_folder(path: Path, *, link: bool = False) -> ImageFolder:
+    """A folder to be watched. Raises SourceError."""
+    try:
+        if path.is_dir():
+            return ImageFolder(path.resolve(strict=True), link)
+    except (OSError, RuntimeError) as exc:
+        raise SourceError(f"{path} cannot be read: {exc}.") from exc
+    raise SourceError(f"{path} is no folder: only a folder of pictures can be watched.")
 
 
 def _folder_source(folder: ImageFolder) -> Source:

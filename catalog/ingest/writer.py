@@ -58,7 +58,8 @@ class _Change:
         if self.new:
             kind = OutcomeKind.NEW
         else:
-            kind = OutcomeKind.UPDATED if self.fields else OutcomeKind.UNCHANGED
+            changed = self.fields - {"dataset"}  # which nobody sees
+            kind = OutcomeKind.UPDATED if changed else OutcomeKind.UNCHANGED
         return Outcome(kind=kind, item_id=self.item.item_id, pk=self.item.pk, line=record.line)
 
 
@@ -215,6 +216,9 @@ def _change(
         item.image = item.preview = item.image_hash = item.original_filename = ""
         item.width = item.height = None
         fields.update(_PICTURE_FIELDS)
+    if record.dataset is not None and record.dataset != item.dataset_id:
+        item.dataset_id = record.dataset
+        fields.add("dataset")
     item.content_hash = item.compute_content_hash()
     if item.content_hash != before:
         fields.add("content_hash")
@@ -254,6 +258,11 @@ def _apply(batch: Sequence[Prepared], changes: Sequence[_Change | Outcome]) -> N
 
 def _update(changes: list[_Change]) -> None:
     """Write changed columns by upsert, which costs a tenth of `bulk_update`'s CASE expressions."""
+    claimed = [change.item for change in changes if change.fields == {"dataset"}]
+    for dataset in {item.dataset_id for item in claimed}:
+        pks = [item.pk for item in claimed if item.dataset_id == dataset]
+        Item.objects.filter(pk__in=pks).update(dataset=dataset)
+    changes = [change for change in changes if change.fields != {"dataset"}]
     columns = {column for change in changes for column in change.fields} - {"tags"}
     copies = [copy(change.item) for change in changes]
     for item in copies:

@@ -16,8 +16,8 @@ from pytest_django.fixtures import Settings
 from catalog.ingest import ItemRecord
 from catalog.models import Item
 from embeddings import states
+from embeddings.management import ingestion
 from embeddings.management import progress as progress_module
-from embeddings.management.commands import ingest_dataset
 from embeddings.management.progress import Progress
 from embeddings.models import EmbeddingJob, EmbeddingSpace
 from tests.catalog.pictures import encoded, files, photo
@@ -185,7 +185,7 @@ def test_command_prints_few_rejections_and_says_where_to_find_all(
     path.write_text("id,caption\n" + "".join(f"r{n},\n" for n in range(30)))
     run(path, status=1)
     err = capsys.readouterr().err
-    assert err.count("Rejected, line") == ingest_dataset.SHOWN_REJECTIONS
+    assert err.count("Rejected, line") == ingestion.SHOWN
     assert err.count("More rows are rejected: --errors FILE lists them all.") == 1
 
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 import threading
 import time
@@ -16,23 +15,22 @@ from django.db import DatabaseError
 
 from catalog.ingest import (
     DEFAULT_BATCH_SIZE,
-    Outcome,
     OutcomeKind,
     Source,
     SourceError,
-    ingest,
+    open_folder,
     open_source,
 )
+from catalog.ingest.pruning import PruneRefused
 from embeddings import states, worker
 from embeddings.encoders.base import EncoderError
 from embeddings.liveness import worker_is_alive
-from embeddings.management.interruption import INTERRUPTED, stoppable, until
+from embeddings.management.ingestion import Ingestion, watch
+from embeddings.management.interruption import INTERRUPTED, stoppable
 from embeddings.management.progress import Progress
 from embeddings.opening import open_space
 from embeddings.spaces import SpaceError, active_space
 
-SHOWN_REJECTIONS: Final = 10
-"""Rejected rows that are printed, and notes; the other rejections are for --errors."""
 POLL_SECONDS: Final = 1.0
 REJECTED, UNUSABLE = 1, 2
 RUN_AGAIN: Final = "Run the same command again to go on where this stopped."
@@ -69,17 +67,48 @@ class Command(BaseCommand):
             "--dry-run", action="store_true", help="check everything, write nothing"
         )
         parser.add_argument(
+            "--prune",
+            action="store_true",
+            help="delete items that came from this source and have vanished from it",
+        )
+        parser.add_argument(
+            "--force",
+            action="store_true",
+            help="prune even where rows were rejected, or most items have vanished",
+        )
+        parser.add_argument(
+            "--watch", action="store_true", help="follow a folder of pictures until Ctrl-C"
+        )
+        parser.add_argument(
             "--wait", action="store_true", help="return when all items are embedded"
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        dry_run: bool = options["dry_run"]
+        path, dry_run = options["source"], options["dry_run"]
+        _refuse_contradictions(options)
         try:
-            source = open_source(options["source"], images=options["images"], link=options["link"])
+            if options["watch"]:
+                source = None
+                folder = open_folder(path, link=options["link"])
+            else:
+                source = open_source(path, images=options["images"], link=options["link"])
         except SourceError as exc:
             raise CommandError(str(exc), returncode=UNUSABLE) from exc
         with _errors_file(options["errors"]) as errors, stoppable() as stop:
-            counts = self._ingest(source, errors, stop, options["batch_size"], dry_run=dry_run)
+            ingestion = Ingestion(
+                path=path,
+                errors=errors,
+                stop=stop,
+                batch_size=options["batch_size"],
+                dry_run=dry_run,
+                prune=options["prune"],
+                force=options["force"],
+                say=self.stdout.write,
+            )
+            if source is None:
+                watch(ingestion, folder)
+                return
+            counts = self._ingest(ingestion, source)
             failed = 0
             if options["wait"] and not dry_run and not stop.is_set():
                 failed = self._wait(stop)
@@ -89,39 +118,19 @@ class Command(BaseCommand):
         if counts[OutcomeKind.REJECTED] or failed:
             sys.exit(REJECTED)
 
-    def _ingest(
-        self,
-        source: Source,
-        errors: TextIO | None,
-        stop: threading.Event,
-        batch_size: int,
-        *,
-        dry_run: bool,
-    ) -> Counter[OutcomeKind]:
-        """Ingest, report, and count outcomes by kind."""
-        counts: Counter[OutcomeKind] = Counter()
-        notes = 0
-        started = time.monotonic()
+    def _ingest(self, ingestion: Ingestion, source: Source) -> Counter[OutcomeKind]:
+        """Ingest, report, prune, and count outcomes by kind."""
         self.stdout.write(f"Reading {source.description}")
-        with Progress(sys.stderr, total=source.estimated, what="rows") as progress:
-            try:
-                outcomes = ingest(until(stop, source), batch_size=batch_size, dry_run=dry_run)
-                for outcome in outcomes:
-                    counts[outcome.kind] += 1
-                    progress.advance()
-                    if outcome.kind is OutcomeKind.REJECTED:
-                        _report(outcome, counts[OutcomeKind.REJECTED], progress, errors)
-                    if outcome.note:
-                        notes += 1
-                        _note(outcome, notes, progress)
-            except (OSError, DatabaseError) as exc:
-                raise CommandError(
-                    f"Stopped after {counts.total():,} rows: {exc}. {RUN_AGAIN}",
-                    returncode=UNUSABLE,
-                ) from exc
-        for notice in source.notices:
-            self.stdout.write(notice)
-        self.stdout.write(_summary(counts, time.monotonic() - started, dry_run=dry_run))
+        try:
+            counts = ingestion.run(source, estimated=source.estimated, notices=source.notices)
+            if ingestion.prune and not ingestion.stop.is_set():
+                ingestion.prune_vanished(ingestion.present, rejected=counts[OutcomeKind.REJECTED])
+        except (OSError, DatabaseError) as exc:
+            raise CommandError(
+                f"Stopped after {ingestion.done:,} rows: {exc}. {RUN_AGAIN}", returncode=UNUSABLE
+            ) from exc
+        except PruneRefused as exc:
+            raise CommandError(str(exc), returncode=UNUSABLE) from exc
         return counts
 
     def _wait(self, stop: threading.Event) -> int:
@@ -158,39 +167,15 @@ def _embed_here() -> bool:
     return bool(report.indexed or report.failed)
 
 
-def _report(outcome: Outcome, number: int, progress: Progress, errors: TextIO | None) -> None:
-    if errors is not None:
-        row = {
-            "line": outcome.line,
-            "id": outcome.item_id or None,
-            "field": outcome.field or None,
-            "reason": outcome.reason,
-        }
-        errors.write(json.dumps(row, ensure_ascii=False) + "\n")
-        errors.flush()
-    if number <= SHOWN_REJECTIONS:
-        progress.note(f"Rejected, line {outcome.line}: {outcome.reason}")
-    elif number == SHOWN_REJECTIONS + 1 and errors is None:
-        progress.note("More rows are rejected: --errors FILE lists them all.")
-
-
-def _note(outcome: Outcome, number: int, progress: Progress) -> None:
-    if number <= SHOWN_REJECTIONS:
-        progress.note(f"Line {outcome.line}: {outcome.note}")
-    elif number == SHOWN_REJECTIONS + 1:
-        progress.note("More pictures have a name that claims another format.")
-
-
-def _summary(counts: Counter[OutcomeKind], seconds: float, *, dry_run: bool) -> str:
-    total = counts.total()
-    parts = ", ".join(f"{counts[kind]:,} {kind.value}" for kind in OutcomeKind)
-    rate = f" ({total / seconds:,.0f} a second)" if total and seconds else ""
-    text = f"{total:,} rows in {seconds:.1f} s{rate}: {parts}."
-    if dry_run:
-        return f"{text} This was a dry run: nothing was written."
-    if total and counts[OutcomeKind.UNCHANGED] == total:
-        return f"{text} Nothing has changed."
-    return text
+def _refuse_contradictions(options: dict[str, Any]) -> None:
+    if options["force"] and not options["prune"]:
+        raise CommandError("--force is about --prune: give both, or neither.", returncode=UNUSABLE)
+    for name in ("dry_run", "wait", "images"):
+        if options["watch"] and options[name]:
+            raise CommandError(
+                f"--watch goes on until Ctrl-C: leave out --{name.replace('_', '-')}.",
+                returncode=UNUSABLE,
+            )
 
 
 @contextlib.contextmanager
