@@ -2,9 +2,9 @@
 
     python -m benchmarks crash [--kills 100] [--output DIR]
 
-Clients add, edit and delete and keep a ledger on disk. In turn the web server, the worker, a child
-of each, and the whole tree with its supervisor are killed. At the end the ledger is compared with
-what a user can see. The log of the kills stays in DIR/performance/crash.txt.
+Clients add, edit and delete and keep a ledger on disk. In turn the web server, the worker, the
+whole tree with its supervisor, and a child of each are killed. At the end the ledger is compared
+with what a user can see. The log of the kills stays in DIR/performance/crash.txt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.material import small_picture
 from benchmarks.processes import kill
 from benchmarks.servers import BenchmarkError, Ours
 
-VICTIMS: Final = ("web", "worker", "web child", "worker child", "everything")
+VICTIMS: Final = ("web", "worker", "everything", "web child", "worker child")
 WRITERS: Final = 3
 LONGEST: Final = 2.0
 """Seconds of load before a kill, at most: kills come at every stage of the work."""

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from benchmarks import machine, material
 from benchmarks.processes import memory_mb
-from benchmarks.rounds import Rounds, Row
-from benchmarks.servers import EXACT_ROWS, LOOK, Baseline, BenchmarkError, Ours
+from benchmarks.rounds import Baseline, Rounds, Row
+from benchmarks.servers import EXACT_ROWS, LOOK, BenchmarkError, Ours
 from benchmarks.stock import SIZES, Plan, Stock
 
 

@@ -1,4 +1,4 @@
-"""Servers under test, each started as its operator would: asked, loaded, watched, ended."""
+"""A server under test, started as its operator would: asked, loaded, watched, ended."""
 
 from __future__ import annotations
 
@@ -249,10 +249,11 @@ class Ours(Server):
         answer = self.post("/search_text/", {"query_text": words, "top_n": top_n})
         return [result["item_id"] for result in answer["results"]]
 
-    def index(self) -> tuple[set[str], int]:
-        """Kinds of the indexes that hold vectors, and how many vectors lie beside snapshots."""
-        indexes = [each for each in self.get("/stats/")["indexes"] if each["vectors"]]
-        return {each["kind"] for each in indexes}, sum(each["delta"] for each in indexes)
+    def index(self) -> tuple[str, int]:
+        """Kind of the largest index, and how many vectors of all lie beside snapshots."""
+        indexes = self.get("/stats/")["indexes"]
+        largest = max(indexes, key=lambda each: int(each["vectors"]))
+        return str(largest["kind"]), sum(each["delta"] for each in indexes)
 
     def log_length(self) -> int:
         """Lines of the change log."""
@@ -264,8 +265,8 @@ class Ours(Server):
         def settled() -> bool:
             if self.get("/stats/")["pending"]:
                 return False
-            kinds, beside = self.index()
-            return bool(kinds) and "exact" not in kinds and beside <= delta
+            kind, beside = self.index()
+            return kind != "exact" and beside <= delta
 
         return self.wait(settled, "an index that is not exact", poll=LOOK)
 
@@ -285,39 +286,3 @@ class Ours(Server):
                     elif not {"mmsearch_project.preparation", "manage.py"} & set(words):
                         roles["web"] += family(child.pid)
         return roles
-
-
-class Baseline(Server):
-    """The original design under uvicorn."""
-
-    name = "baseline"
-    ready_path = "/stats/"
-    embedded_since = "SELECT count(*) FROM items WHERE id > ?"
-    last_embedded = "SELECT max(id) FROM items"
-
-    def __init__(self, folder: Path, *, model: Path, captions: Path) -> None:
-        quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-        super().__init__(folder, dict(os.environ) | quiet)
-        self._model = str(model)
-        self.command = (
-            *self._program("serve", folder),
-            *("--port", str(self.port), "--captions", str(captions)),
-        )
-        self.database = folder / "metadata.db"
-
-    def _program(self, action: str, data: Path) -> list[str]:
-        program = [sys.executable, "-m", "benchmarks.baseline", action]
-        return [*program, "--model", self._model, "--data", str(data)]
-
-    def ingest_batch(self, folder: Path, empty: Path) -> float:
-        """Its batch ingestion of a folder into a fresh store; pictures a second."""
-        done = subprocess.run(
-            [*self._program("ingest", empty), "--folder", str(folder)],
-            cwd=ROOT,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        words = done.stdout.split()  # Embedded N items in S s
-        return int(words[1]) / float(words[4])

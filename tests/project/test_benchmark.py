@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import itertools
 import json
@@ -15,44 +16,17 @@ import pytest
 from PIL import Image
 
 from benchmarks import material, plots, report
-from benchmarks.baseline_stores import MetadataStore, VectorStore
-from benchmarks.latency import LoadResult, median, percentile
-from benchmarks.load import content_length, picture_request, run_load, text_request
-from benchmarks.targets import targets
+from benchmarks.load import LoadResult, percentile, picture_request, run_load, text_request
+from benchmarks.machine import describe
+from benchmarks.trend import Limit, trend
 
 
 def test_percentile_is_the_nearest_rank() -> None:
     values = [15.0, 20.0, 35.0, 40.0, 50.0]
-    assert [percentile(values, share) for share in (0, 0.05, 0.3, 0.4, 0.5, 1)] == [
-        15,
-        15,
-        20,
-        20,
-        35,
-        50,
-    ]
-    assert percentile(range(1, 101), 0.99) == 99
-
-
-def test_percentile_of_nothing_is_an_error() -> None:
+    shares = (0, 0.05, 0.3, 0.4, 0.5, 1)
+    assert [percentile(values, share) for share in shares] == [15, 15, 20, 20, 35, 50]
     with pytest.raises(ValueError, match="No values"):
         percentile([], 0.5)
-
-
-def test_median_of_an_even_count_lies_between() -> None:
-    assert (median([3, 1, 2]), median([4, 1, 2, 3])) == (2, 2.5)
-
-
-def test_load_result_sums_up_in_milliseconds() -> None:
-    result = LoadResult((0.001, 0.002, 0.003, 0.004), elapsed=2.0, errors=1)
-    assert result.summary() == {
-        "p50": 2.0,
-        "p90": 4.0,
-        "p99": 4.0,
-        "rate": 2.0,
-        "requests": 4,
-        "errors": 1,
-    }
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -84,36 +58,32 @@ def echo() -> Iterator[ThreadingHTTPServer]:
         server.shutdown()
 
 
+def load(server: ThreadingHTTPServer, requests: Iterator[bytes], clients: int) -> LoadResult:
+    return asyncio.run(run_load(server.server_address[1], requests, clients=clients))
+
+
 def test_run_load_sends_every_request_once_and_counts_errors(echo: ThreadingHTTPServer) -> None:
     texts = [*(f"query {number}" for number in range(20)), "bad"]
-    requests = (text_request("/search_text/", text) for text in texts)
-    result = run_load(echo.server_address[1], requests, clients=4)
+    result = load(echo, (text_request("/search_text/", text) for text in texts), 4)
     assert (len(result.durations), result.errors) == (20, 1)
     assert sorted(json.loads(body)["query_text"] for body in Echo.bodies) == sorted(texts)
 
 
 def test_run_load_stops_when_its_time_is_over(echo: ThreadingHTTPServer) -> None:
     requests = (text_request("/", f"{number}") for number in itertools.count())
-    result = run_load(echo.server_address[1], requests, clients=2, seconds=0.2)
+    port = echo.server_address[1]
+    result = asyncio.run(run_load(port, requests, clients=2, seconds=0.2))
     assert len(Echo.bodies) == len(result.durations) > 0
 
 
-def test_run_load_sends_what_a_socket_cannot_take_at_once(
-    echo: ThreadingHTTPServer, tmp_path: Path
-) -> None:
+def test_run_load_sends_large_forms_whole(echo: ThreadingHTTPServer, tmp_path: Path) -> None:
     picture = tmp_path / "photo.jpg"
     picture.write_bytes(bytes(range(256)) * 40_000)
-    result = run_load(echo.server_address[1], iter([picture_request("/", picture)]), clients=3)
+    result = load(echo, iter([picture_request("/", picture)]), 3)
     assert len(result.durations) == 1
     (body,) = Echo.bodies
     assert picture.read_bytes() in body
     assert b'name="item_id"\r\n\r\nphoto\r\n' in body
-
-
-def test_content_length_is_found_in_any_case() -> None:
-    assert content_length(b"HTTP/1.1 200 OK\r\nServer: x\r\ncontent-length: 12") == 12
-    with pytest.raises(ValueError, match="no Content-Length"):
-        content_length(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked")
 
 
 def test_captions_never_repeat_and_are_the_same_for_a_seed() -> None:
@@ -136,151 +106,111 @@ def test_comment_makes_another_file_of_the_same_picture() -> None:
         assert np.array_equal(np.asarray(image), np.asarray(plain))
 
 
-def test_baseline_stores_find_the_nearest_and_persist(tmp_path: Path) -> None:
-    vectors = np.eye(3, 4, dtype=np.float32)
-    store = VectorStore(tmp_path / "index.faiss", 4)
-    assert (store.add(vectors[:2]), store.add(vectors[2:])) == (0, 2)
-    store.save()
-    again = VectorStore(tmp_path / "index.faiss", 4)
-    assert again.search(vectors[1:2], 2) == [(1, 0.0), (0, 2.0)]
-    metadata = MetadataStore(tmp_path / "metadata.db")
-    metadata.add([("a", "", "one", "", "", "", "", 0), ("b", "", "two", "", "", "", "", 1)])
-    rows = MetadataStore(tmp_path / "metadata.db").by_faiss_ids([1, 7])
-    assert {faiss_id: row["caption"] for faiss_id, row in rows.items()} == {1: "two"}
-
-
-def test_bars_are_valid_svg_and_always_the_same() -> None:
-    groups = [("1 <client>", (5.0, 10.0)), ("8 clients", (2.5, None))]
+def test_charts_are_valid_svg_and_always_the_same() -> None:
+    groups = [("1 <client>", (5.0, 10.0)), ("8 clients", (2.5,))]
     chart = plots.bars("Latency & more", "ms", ("ours", "baseline"), groups)
     assert chart == plots.bars("Latency & more", "ms", ("ours", "baseline"), groups)
-    root = ET.fromstring(chart)
     space = "{http://www.w3.org/2000/svg}"
-    widths = [float(rect.attrib["width"]) for rect in root.iter(f"{space}rect")][2:]
+    widths = [float(r.attrib["width"]) for r in ET.fromstring(chart).iter(f"{space}rect")][2:]
     assert [width / widths[1] for width in widths] == [0.5, 1, 0.25]
-    labels = [text.text for text in root.iter(f"{space}text")]
-    assert {"1 <client>", "5.00 ms", "10.0 ms", "2.50 ms"} <= set(labels)
+    series = {"web & worker": [(0.0, 100.0), (2.0, 50.0)]}
+    root = ET.fromstring(plots.lines("Memory", "MB", series, marks=[1.0]))
+    marked, drawn, _ = (path.attrib["d"] for path in root.iter(f"{space}path"))
+    assert drawn == "M24.0 64.0L696.0 150.0"
+    assert marked == "M360.0 64V236"
+
+
+def test_trend_is_the_growth_of_the_last_two_thirds() -> None:
+    points = [(minute, 100.0 + 2 * max(minute - 10, 0), 0) for minute in map(float, range(31))]
+    found = trend(points, Limit(0.1, 30))
+    assert (found.middle, found.growth, found.allowed) == (120, 40, 30)
+    assert found.grows
+
+
+def test_trend_forgives_outliers_and_what_a_new_process_does() -> None:
+    steady = [(minute, 100.0 + 500 * (minute == 20), 0) for minute in map(float, range(31))]
+    assert not trend(steady, Limit(0, 1)).grows
+    restarted = [
+        (minute, 100.0 if minute < 20 else 300.0, int(minute >= 20))
+        for minute in map(float, range(31))
+    ]
+    assert trend(restarted, Limit(0, 1)).growth == 0
 
 
 def load_row(p50: float, rate: float) -> dict[str, float]:
-    return {
-        "p50": p50,
-        "p90": p50,
-        "p99": p50 * 2,
-        "rate": rate,
-        "cpu": 100.0,
-        "memory_mb": 500.0,
-    }
+    return {"p50": p50, "p99": p50 * 2, "rate": rate, "cpu": 100.0, "memory_mb": 500.0}
 
 
 @pytest.fixture
 def results() -> dict[str, Any]:
     encoders = [
-        {"modality": modality, "batch": batch, "ms": batch * cost, "runs": 3}
+        {"modality": modality, "batch": batch, "ms": batch * cost}
         for batch in (1, 8)
         for modality, cost in (("text", 4.0), ("image", 20.0))
+    ]
+    index = {"vectors": 1000, "build_s": 1.0, "bytes": 792.0, "recall": 0.99, "p99_ms": 1.0}
+    loaded = {"items": 1000, "read": 10.0, "embedded": 40.0, "indexed": 100.0, "memory_mb": 700.0}
+    searches = {
+        "ours": [{"clients": 1, **load_row(7, 140)}, {"clients": 32, **load_row(100, 320)}],
+        "baseline": [{"clients": 1, **load_row(70, 14)}, {"clients": 32, **load_row(2000, 16)}],
+    }
+    pictures = [
+        {"size": size, "way": way, "count": 8, "bare": 50.0}
+        | {"ours": load_row(1, rate), "baseline": load_row(1, 2.0)}
+        for size, way, rate in (
+            ("large", "batch", 15.0),
+            ("small", "batch", 45.0),
+            ("small", "stream", 39.0),
+        )
     ]
     return {
         "run": {
             "date": "2026-01-01 00:00 UTC",
-            "quick": False,
-            "items": 1000,
-            "rounds": 3,
-            "note": "A note.",
-            "machine": {
-                "processor": "CPU",
-                "cores": 2,
-                "flags": ["avx2"],
-                "memory_gb": 8,
-                "system": "Linux 6",
-                "load_before": 0.1,
-            },
-            "versions": {"Python": "3.11"},
+            "plan": {"quick": False, "items": 1000, "rounds": 3},
+            **describe(),
         },
-        "encoders": {"ours-int8": encoders, "baseline": encoders},
+        "starter": {"first": 9.0, "again": 4.0, **loaded},
+        "load": loaded,
+        "encoders": {"ours": encoders, "baseline": encoders},
         "index": [
-            {
-                "vectors": 1_000_000,
-                "index": "ours: hnsw",
-                "build_s": 300.0,
-                "bytes_per_vector": 790.0,
-                "open_ms": 600.0,
-                "recall": 0.995,
-                "p50_ms": 0.9,
-                "p99_ms": 1.5,
-                "building_p50_ms": 20.0,
-            }
+            {**index, "index": "naive: IndexFlatL2", "p50_ms": 20.0},
+            {**index, "index": "ours: hnsw", "p50_ms": 0.5},
         ],
-        "start": {"ours": 4.0, "baseline": 9.0},
-        "search": {
-            "ours": [
-                {"clients": 1, **load_row(7.0, 140)},
-                {"clients": 32, **load_row(100.0, 320)},
-            ],
-            "baseline": [
-                {"clients": 1, **load_row(70.0, 14)},
-                {"clients": 32, **load_row(2000.0, 16)},
-            ],
-        },
-        "cached": load_row(3.0, 300),
-        "ingestion": [
-            {
-                "size": size,
-                "way": "batch",
-                "count": 8,
-                "ours": load_row(1, rate),
-                "baseline": load_row(1, 2.5),
-                "bare": 50.0,
-            }
-            for size, rate in (("large", 15.0), ("small", 45.0))
-        ],
-        "beside": {"idle": load_row(7.0, 100), "busy": load_row(15.0, 60), "rounds": 3},
-        "fresh": {"median": 0.02, "worst": 0.04, "from_upload": 0.2},
-        "memory": {
-            "steps": [
-                {"items": 1000, "worker_mb": 400.0, "web_mb": 300.0},
-                {"items": 20000, "worker_mb": 410.0, "web_mb": 310.0},
-            ]
-        },
-        "anatomy": {
-            "search": {
-                "stages": {"encoder": 3.5, "index": 0.5, "search": 5.0, "wsgi": 6.5},
-                "functions": [{"function": "search/services.py:78 search", "ms": 1, "calls": 1}],
-            },
-            "ingest": {
-                size: {"full_decode": 1, "door": 1, "read_preview": 1, "encode": 1}
-                for size in ("large", "small")
-            },
-        },
+        "search": searches,
+        "cached": load_row(3, 300),
+        "pictures": load_row(29, 30),
+        "ingestion": pictures,
+        "beside": {"idle": load_row(7, 100), "busy": load_row(15, 60)},
+        "fresh": {"median": 0.02, "worst": 0.04},
+        "memory": {"pictures": 20_000, "few_mb": 800.0, "many_mb": 880.0},
     }
 
 
 def test_targets_are_judged_by_what_was_measured(results: dict[str, Any]) -> None:
-    judged = [(target.measured, target.reached) for target in targets(results)]
+    judged = [(measured, reached) for _, _, measured, reached in report.targets(results)]
     assert judged == [
-        ("7.00 ms, 10.0× lower", True),
-        ("7.00 ms for 4.00 ms, 1.75×", True),
-        ("320 /s, 20.0×", True),
-        ("15.0 /s, 6.0×", False),
-        ("45.0 /s, 90%", True),
-        ("0.9950", True),
-        ("0.90 ms", True),
-        ("790", True),
-        ("600 ms", False),
-        ("yes, P50 20.0 ms", True),
-        ("4.0 s", True),
-        ("median 20 ms, worst 40 ms", True),
-        ("30.0 ms for 14.0 ms, 2.14×", False),
-        ("400 → 410 MB, +2.5 %", True),
-        ("not measured in this run", None),
+        ("10.0×", True),
+        ("1.56×", False),
+        ("20.0×", True),
+        ("1.45×", True),
+        ("7.5×", False),
+        ("22.5×", True),
+        ("90%", True),
+        ("19.5×", True),
+        ("78%", False),
+        ("2.14×", False),
+        ("0.04 s", True),
+        ("90.0 s", True),
+        ("4.00 s", False),
+        ("not measured", None),
+        ("880 MB, +10.0%", False),
     ]
 
 
 def test_report_is_the_same_when_rendered_again(results: dict[str, Any], tmp_path: Path) -> None:
-    written = report.write_report(results, tmp_path)
-    text = written.read_text(encoding="utf-8")
+    text = report.write_report(results, tmp_path).read_text(encoding="utf-8")
     assert text == report.render(report.read_results(tmp_path))
-    assert "| 32 clients, queries a second | 320 | 16.0 | 20.0× |" in text
-    assert "| first result over an empty data folder, after install | ≤ 30 s | not measured" in text
+    assert len(text.splitlines()) < 150
     plotted = {f"performance/{path.name}" for path in (tmp_path / "performance").glob("*.svg")}
-    assert len(plotted) == 4
+    assert len(plotted) == 3
     assert all(f"]({name})" in text for name in plotted)

@@ -29,8 +29,8 @@ def test_the_index_of_a_running_installation_is_compacted_and_its_log_pruned(
         assert [outcome["outcome"] for outcome in outcomes] == ["new"] * ITEMS
 
         def settled() -> bool:
-            kinds, delta = ours.index()
-            return "exact" not in kinds and delta <= SMALL and ours.log_length() < ITEMS
+            kind, delta = ours.index()
+            return kind != "exact" and delta <= SMALL and ours.log_length() < ITEMS
 
         ours.wait(lambda: ours.get("/stats/")["pending"] == 0, "an empty queue", poll=0.5)
         ours.wait(settled, "an inexact index and a pruned log", patience=120, poll=0.5)
