@@ -16,10 +16,12 @@ from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.query_vectors import encode_query_text, recent_query_vectors
 from search.answer.answering import search
 from search.answer.query import SearchQuery
-from search.index import maintenance
+from search.index import maintenance, space_index, stored_vectors
 from search.index.space_index import SpaceIndex, current_index, reset_index, space_directory
-from search.index.stores.base import Tuning, Vectors
+from search.index.stores.base import Ids, Tuning, Vectors, VectorStore
+from search.index.stores.faiss.store import FaissStore
 from search.tasks import maintain_index
+from tests.numpy_store import NumpyStore
 
 
 def answers(top_n: int = 10) -> list[tuple[str, float]]:
@@ -253,6 +255,47 @@ def test_a_catch_up_that_failed_loses_nothing(
     index.catch_up()
 
     assert all(each.agrees for each in maintenance.compare(index))
+
+
+@pytest.mark.parametrize("kind", [FaissStore, NumpyStore])
+@pytest.mark.parametrize("step", ["_load", "_replay"])
+def test_a_catch_up_that_failed_halfway_through_a_batch_loses_nothing(
+    index: SpaceIndex,
+    make_item: Callable[..., Item],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[VectorStore],
+    step: str,
+) -> None:
+    for module in (space_index, stored_vectors):
+        monkeypatch.setattr(module, "LOAD_BATCH", 1)
+    if kind is NumpyStore:
+        space = EmbeddingSpace.objects.get()
+        index.stores = {modality: NumpyStore(space.dimension) for modality in Modality}
+    index.catch_up()
+    before = {modality: store.ids().tolist() for modality, store in index.stores.items()}
+    for colour in ("purple", "orange"):
+        make_item(item_id=colour, colour=colour)
+    worker.drain()
+    Item.objects.get(item_id="green").delete()
+    pictures = index.stores[Modality.IMAGE]
+    upsert, calls = pictures.upsert, []
+
+    def fail_at_the_second(ids: Ids, vectors: Vectors) -> None:
+        calls.append(ids)
+        if len(calls) == 2:
+            raise OperationalError("database is locked")
+        upsert(ids, vectors)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(pictures, "upsert", fail_at_the_second)
+        with pytest.raises(OperationalError):
+            (index.rebuild if step == "_load" else index.catch_up)()
+    assert {modality: store.ids().tolist() for modality, store in index.stores.items()} == before
+
+    index.catch_up()
+
+    assert all(each.agrees for each in maintenance.compare(index))
+    assert len(pictures) == 4
 
 
 def _fail(_position: int) -> None:
