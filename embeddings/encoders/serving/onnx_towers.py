@@ -108,8 +108,10 @@ class OnnxTowers:
         options.intra_op_num_threads = 1
         # A memory plan for every input shape would be kept for ever.
         options.enable_mem_pattern = False
-        providers = ["CUDAExecutionProvider"] if uses_cuda(self._device) else []
-        providers.append("CPUExecutionProvider")
+        providers = ["CPUExecutionProvider"]
+        if uses_cuda(self._device):
+            onnxruntime.preload_dlls()  # packages, where the loader does not look
+            providers.insert(0, "CUDAExecutionProvider")
         try:
             session = onnxruntime.InferenceSession(path, options, providers=providers)
         except Exception as exc:
