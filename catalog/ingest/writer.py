@@ -195,11 +195,7 @@ def _change(
     item = existing or Item(item_id=prepared.item_id)
     before = item.content_hash
     fields = {"item_id"} if existing is None else set()
-    for field in _TEXT_FIELDS:
-        value = getattr(record, field)
-        if value is not None and value != getattr(item, field):
-            setattr(item, field, value)
-            fields.add(field)
+    fields |= _set_texts(item, record)
     replaced: list[str] = []
     if picture is not None:
         if picture.kept and item.image_hash != picture.image_hash:
@@ -213,10 +209,9 @@ def _change(
             fields.add("original_filename")
     elif record.remove_image and item.image:
         replaced = [name for name in (item.image.name, item.preview.name) if name]
-        item.image = item.preview = item.image_hash = item.original_filename = ""
-        item.width = item.height = None
+        _remove_picture(item)
         fields.update(_PICTURE_FIELDS)
-    if record.dataset is not None and record.dataset != item.dataset_id:
+    if record.dataset not in {None, item.dataset_id}:
         item.dataset_id = record.dataset
         fields.add("dataset")
     item.content_hash = item.compute_content_hash()
@@ -225,6 +220,15 @@ def _change(
     if record.tags is not None and set(record.tags) != tags.get(item.pk, set()):
         fields.add("tags")
     return _Change(item, existing is None, fields, item.content_hash != before, replaced)
+
+
+def _set_texts(item: Item, record: ItemRecord) -> set[str]:
+    """Take the given texts over; returns the fields that changed."""
+    given = {field: getattr(record, field) for field in _TEXT_FIELDS}
+    changed = {f: v for f, v in given.items() if v is not None and v != getattr(item, f)}
+    for field, value in changed.items():
+        setattr(item, field, value)
+    return set(changed)
 
 
 def _set_picture(item: Item, picture: Picture, folders: dict[str, int]) -> None:
@@ -236,6 +240,11 @@ def _set_picture(item: Item, picture: Picture, folders: dict[str, int]) -> None:
     item.image_hash = picture.image_hash
     item.original_filename = picture.original_filename
     item.width, item.height = picture.width, picture.height
+
+
+def _remove_picture(item: Item) -> None:
+    item.image = item.preview = item.image_hash = item.original_filename = ""
+    item.width = item.height = None
 
 
 def _apply(batch: Sequence[Prepared], changes: Sequence[_Change | Outcome]) -> None:
