@@ -9,7 +9,7 @@ import gzip
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -42,7 +42,7 @@ class Written:
 
 def export_items(
     selection: Iterable[QuerySet[Item]], *, target: Path, images: Path | None
-) -> Iterator[Written]:
+) -> Generator[Written]:
     """Write items to a `.csv` or `.jsonl` file (or the same with `.gz`), at flat memory.
 
     Pictures are copied below `images`, and named relative to it; without it they are named where
@@ -147,7 +147,7 @@ def _replacing(target: Path) -> Iterator[TextIO]:
     opened = gzip.open if target.suffix == ".gz" else open
     try:
         with opened(partial, "wt", encoding="utf-8", newline="") as stream:
-            yield stream  # type: ignore[misc]
+            yield stream
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -39,11 +40,15 @@ class FolderWatch:
         self._known: dict[Path, _Signature] = {}
         self._before: dict[Path, _Signature] = {}
         self._unpruned = True  # what vanished before anybody watched
+        self.seconds = 0.0
+        """That the last look took."""
 
     def look(self) -> Look:
         """Look again. Two looks find a change, the second that it has settled."""
         unreadable: list[OSError] = []
+        started = time.monotonic()
         now = self._signatures(unreadable)
+        self.seconds = time.monotonic() - started
         before, self._before = self._before, now
         settled = {
             path: signature

@@ -135,7 +135,6 @@ def watch(ingestion: Ingestion, folder: ImageFolder) -> None:
     watched = FolderWatch(folder)
     trouble = ""
     while not ingestion.stop.is_set():
-        started = time.monotonic()
         try:
             said = _follow(ingestion, watched)
         except (OSError, DatabaseError) as exc:
@@ -143,7 +142,7 @@ def watch(ingestion: Ingestion, folder: ImageFolder) -> None:
         if said != trouble:
             ingestion.say(said or "Watching again.")
         trouble = said
-        ingestion.stop.wait(max(LOOK_SECONDS, 4 * (time.monotonic() - started)))
+        ingestion.stop.wait(max(LOOK_SECONDS, 4 * watched.seconds))
     ingestion.say("Stopped watching.")
 
 

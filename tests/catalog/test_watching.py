@@ -77,9 +77,9 @@ def test_a_picture_is_gone_when_two_looks_miss_it(album: Path) -> None:
     watch.pruned()
     (album / "cat.jpg").rename(album / "away")
     look = watch.look()
-    assert (look.gone, look.present) == (False, {"cat.jpg", "sub:dog.jpg"})
+    assert (look.gone, look.present) == (False, frozenset({"cat.jpg", "sub:dog.jpg"}))
     look = watch.look()
-    assert (look.gone, look.present) == (True, {"sub:dog.jpg"})
+    assert (look.gone, look.present) == (True, frozenset({"sub:dog.jpg"}))
     watch.pruned()
     assert not watch.look().gone
 
