@@ -108,7 +108,7 @@ def index(database: Path) -> list[dict[str, Any]]:
         started = time.perf_counter()
         store.compact(threads=2)
         built = time.perf_counter() - started
-        store.tune(queries[: QUERIES // 2], K)
+        store.tune(queries[: QUERIES // 2], k=K)
         stats = store.stats()
         answers = [store.search(query[None], K)[0].ids for query in queries]
         hits = sum(np.isin(ids[truth], a).sum() for truth, a in zip(nearest, answers, strict=True))

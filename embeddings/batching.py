@@ -6,12 +6,15 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.encoders.base import Encoder, EncoderError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Vector = NDArray[np.float32]
 Query = TypeVar("Query")

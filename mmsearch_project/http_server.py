@@ -51,17 +51,17 @@ logger = logging.getLogger(__name__)
 Application = Callable[..., Iterable[bytes]]
 
 
-class BodyTooLarge(Error):  # noqa: N818  waitress' kind
+class BodyTooLarge(Error):  # type: ignore[misc]  # noqa: N818  waitress' kind
     code = 413
     reason = "Content Too Large"
 
 
-class Busy(Error):  # noqa: N818
+class Busy(Error):  # type: ignore[misc]  # noqa: N818
     code = 503
     reason = "Service Unavailable"
 
 
-class DiskFull(Error):  # noqa: N818
+class DiskFull(Error):  # type: ignore[misc]  # noqa: N818
     code = 507
     reason = "Insufficient Storage"
 
@@ -205,7 +205,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             super().handle_read()
 
     def handle_write(self) -> None:
-        if not (self.refused and self.close_when_flushed):
+        closes = bool(self.close_when_flushed)  # type: ignore[has-type]
+        if not (self.refused and closes):
             super().handle_write()
             return
         # Closed on what is still being sent, the connection would take the answer along.
@@ -297,7 +298,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # untyped
             for channel in self.active_channels.values()
             for request in (channel.request, *channel.requests)
         )
-        return sum(request.reserved for request in requests if request) <= BODIES_BYTES
+        reserved: int = sum(request.reserved for request in requests if request)
+        return reserved <= BODIES_BYTES
 
     def _is_done(self) -> bool:
         if self.stopping_since is None:

@@ -301,7 +301,8 @@ def test_names_that_others_may_use_are_told(
         under_test = Supervisor(
             host="0.0.0.0", port=1, data_dir=tmp_path, listener=listener, names=names
         )
-        under_test.preparation.command = under_test.web.command = ["true"]
+        for child in (under_test.preparation, *under_test.web):
+            child.command = ["true"]
         under_test.worker.command = ["sleep", "600"]
         under_test.run()
     assert (
