@@ -6,15 +6,13 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from embeddings.encoders.base import Encoder, EncoderError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 Vector = NDArray[np.float32]
 Query = TypeVar("Query")
@@ -190,7 +188,7 @@ class TextBatcher(Batcher[str]):
                 self._remembered.popitem(last=False)
 
 
-class PictureBatcher(Batcher["Image"]):
+class PictureBatcher(Batcher[Image]):
     """Query pictures."""
 
     kind = "picture"
