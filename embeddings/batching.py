@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL.Image import Image
 
 from embeddings.encoders.base import Encoder, EncoderError
 
@@ -182,7 +183,7 @@ class TextBatcher(Batcher[str]):
                 self._remembered.popitem(last=False)
 
 
-class PictureBatcher(Batcher["Image"]):
+class PictureBatcher(Batcher[Image]):
     """Query pictures."""
 
     kind = "picture"

@@ -51,17 +51,17 @@ logger = logging.getLogger(__name__)
 Application = Callable[..., Iterable[bytes]]
 
 
-class BodyTooLarge(Error):  # noqa: N818  waitress' kind
+class BodyTooLarge(Error):  # type: ignore[misc]  # noqa: N818
     code = 413
     reason = "Content Too Large"
 
 
-class Busy(Error):  # noqa: N818
+class Busy(Error):  # type: ignore[misc]  # noqa: N818
     code = 503
     reason = "Service Unavailable"
 
 
-class DiskFull(Error):  # noqa: N818
+class DiskFull(Error):  # type: ignore[misc]  # noqa: N818
     code = 507
     reason = "Insufficient Storage"
 
@@ -135,6 +135,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
 
     parser_class = Request
     error_task_class = Refusal
+    close_when_flushed: bool
     moved = 0
     """Bytes received and sent."""
     refused = False
@@ -297,7 +298,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # untyped
             for channel in self.active_channels.values()
             for request in (channel.request, *channel.requests)
         )
-        return sum(request.reserved for request in requests if request) <= BODIES_BYTES
+        return bool(sum(request.reserved for request in requests if request) <= BODIES_BYTES)
 
     def _is_done(self) -> bool:
         if self.stopping_since is None:
