@@ -51,7 +51,7 @@ logger = logging.getLogger(__name__)
 Application = Callable[..., Iterable[bytes]]
 
 
-class BodyTooLarge(Error):  # type: ignore[misc]  # noqa: N818  waitress' kind
+class BodyTooLarge(Error):  # type: ignore[misc]  # noqa: N818
     code = 413
     reason = "Content Too Large"
 
@@ -135,6 +135,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
 
     parser_class = Request
     error_task_class = Refusal
+    close_when_flushed: bool
     moved = 0
     """Bytes received and sent."""
     refused = False
@@ -298,8 +299,7 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # untyped
             for channel in self.active_channels.values()
             for request in (channel.request, *channel.requests)
         )
-        reserved: int = sum(request.reserved for request in requests if request)
-        return reserved <= BODIES_BYTES
+        return bool(sum(request.reserved for request in requests if request) <= BODIES_BYTES)
 
     def _is_done(self) -> bool:
         if self.stopping_since is None:

@@ -10,5 +10,5 @@ from tests.search.api.test_server import serve
 
 def test_generated_requests_are_answered_as_the_schema_says(tmp_path: Path) -> None:
     with serve(tmp_path) as server:
-        sent, failures = fuzz(server, cases=60)
-    assert (sent, failures) == (60, {})
+        sent, failures = fuzz(server, cases=17)
+    assert (sent, failures) == (17, {})
