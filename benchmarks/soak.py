@@ -289,7 +289,7 @@ def run_soak(*, minutes: float, items: int, output: Path, say: Callable[[str], N
             say(ours.tail())
     report = write_soak_report(soak.readings, checks, output)
     failed = [f"{check.what}: {check.wrong}" for check in checks if check.wrong]
-    failed += [f"{name} grows" for name, each in soak.readings.trends().items() if each.grows]
+    failed += [f"{name} grows" for name in soak.readings.growing()]
     for line in failed:
         say(f"NOT WELL: {line}")
     say(f"Written: {report}")

@@ -13,6 +13,8 @@ from benchmarks.plots import lines, number
 from benchmarks.servers import EXACT_ROWS
 from benchmarks.trend import Limit, Point, Trend, trend
 
+SHORTEST: Final = 10.0
+"""Minutes: in a shorter run processes still warm up all the time, and nothing is judged."""
 FIGURES: Final = {
     "web memory": ("MB", Limit(0.10, 30)),
     "worker memory": ("MB", Limit(0.10, 40)),
@@ -25,7 +27,7 @@ FIGURES: Final = {
     "search p99": ("ms", Limit(0.5, 20)),
 }
 """Unit, and growth that is no trend. Delta and log fall back with each snapshot: one tooth of the
-saw may rise unjudged. In a short run the first snapshots still come."""
+saw may rise unjudged."""
 PLOTS: Final = {
     "memory": ("web memory", "worker memory"),
     "p99": ("search p99",),
@@ -54,6 +56,12 @@ class Readings:
     excused: int = 0
     """Requests that failed while the web server was being started again."""
 
+    def growing(self) -> list[str]:
+        """Figures that have a trend."""
+        if self.minutes < SHORTEST:
+            return []
+        return [name for name, found in self.trends().items() if found.grows]
+
     def trends(self) -> dict[str, Trend]:
         """What each figure did."""
         return {
@@ -70,9 +78,11 @@ def write_soak_report(soak: Readings, checks: Sequence[Check], output: Path) -> 
         series = {each: [point[:2] for point in soak.points[each]] for each in figures}
         chart = lines(", ".join(figures).capitalize(), FIGURES[figures[0]][0], series, marks)
         (plots / f"soak-{name}.svg").write_text(chart, encoding="utf-8")
+    growing, steady = soak.growing(), "steady" if soak.minutes >= SHORTEST else "too short"
+    verdicts = {True: "**grows**", False: steady}
     trends = [
         f"| {name}, {FIGURES[name][0]} | {number(each.middle)} | {each.growth:+,.1f} |"
-        f" {each.allowed:,.1f} | {'**grows**' if each.grows else 'steady'} |"
+        f" {each.allowed:,.1f} | {verdicts[name in growing]} |"
         for name, each in soak.trends().items()
     ]
     found = [f"| {each.what} | {f'**{each.wrong}**' if each.wrong else 'yes'} |" for each in checks]
