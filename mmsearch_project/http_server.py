@@ -206,7 +206,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # untyped
             super().handle_read()
 
     def handle_write(self) -> None:
-        closes = bool(self.close_when_flushed)  # type: ignore[has-type]
+        closes = bool(self.close_when_flushed)
         if not (self.refused and closes):
             super().handle_write()
             return
