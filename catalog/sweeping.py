@@ -42,7 +42,8 @@ def sweep_pictures(*, grace: float = GRACE) -> int:
     files = _stored(root, time.time() - grace)
     swept = 0
     while names := list(islice(files, CHUNK)):
-        known = np.isin(_keys(names), held)
+        keys = _keys(names)
+        known = held[np.searchsorted(held[:-1], keys)] == keys
         for name in _unnamed([n for n, is_known in zip(names, known, strict=True) if not is_known]):
             (root / name).unlink(missing_ok=True)
             swept += 1
