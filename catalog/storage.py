@@ -39,6 +39,8 @@ class Pictured(Protocol):
 
 
 LINK_PREFIX = "linked"
+INCOMING: Final = ".incoming-"
+"""How the name of a file begins while it is written; a kill may leave one."""
 LINKS_TRUSTED_FOR: Final = 5.0
 """Seconds until a linked folder that another process withdrew is served no longer."""
 _LINKED = re.compile(rf"{LINK_PREFIX}/(\d+)/(.+)", re.DOTALL)
@@ -133,7 +135,7 @@ class CatalogStorage(FileSystemStorage):
     def _save(self, name: str, content: File[bytes]) -> str:
         """Write beside, then move: a full disk leaves no part of a file behind."""
         Path(self.location).mkdir(parents=True, exist_ok=True)
-        descriptor, path = tempfile.mkstemp(dir=self.location, prefix=".incoming-")
+        descriptor, path = tempfile.mkstemp(dir=self.location, prefix=INCOMING)
         try:
             with os.fdopen(descriptor, "wb") as stream:
                 for chunk in content.chunks():

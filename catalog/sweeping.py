@@ -17,6 +17,7 @@ from django.db.models import Q
 from numpy.typing import NDArray
 
 from catalog.models import Item
+from catalog.storage import INCOMING
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +36,12 @@ def sweep_pictures(*, grace: float = GRACE) -> int:
     linked folder. Where no item has a stored picture at all, nothing is swept: the database may
     not be the one that these files belong to. Memory: 16 bytes an item.
     """
+    root, before = Path(settings.MEDIA_ROOT), time.time() - grace
+    swept = _sweep_unfinished(root, before)
     held = _held()
     if not held.size:
-        return 0
-    root = Path(settings.MEDIA_ROOT)
-    files = _stored(root, time.time() - grace)
-    swept = 0
+        return swept
+    files = _stored(root, before)
     while names := list(islice(files, CHUNK)):
         keys = _keys(names)
         known = held[np.searchsorted(held[:-1], keys)] == keys
@@ -50,6 +51,17 @@ def sweep_pictures(*, grace: float = GRACE) -> int:
     if swept:
         logger.info("Swept %d stored pictures that no item names", swept)
     return swept
+
+
+def _sweep_unfinished(root: Path, before: float) -> int:
+    """Delete what a kill left of files that were being written; returns how many."""
+    if not root.is_dir():
+        return 0
+    with os.scandir(root) as entries:
+        old = [e.path for e in entries if e.name.startswith(INCOMING) and _is_older(e, before)]
+    for path in old:
+        Path(path).unlink(missing_ok=True)
+    return len(old)
 
 
 def _held() -> NDArray[np.int64]:
@@ -78,8 +90,11 @@ def _stored(root: Path, before: float) -> Iterator[str]:
 
 
 def _is_old(entry: os.DirEntry[str], before: float) -> bool:
-    if not _OUR_NAME.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
-        return False
+    is_ours = _OUR_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
+    return bool(is_ours) and _is_older(entry, before)
+
+
+def _is_older(entry: os.DirEntry[str], before: float) -> bool:
     try:
         stat = entry.stat(follow_symlinks=False)
     except FileNotFoundError:

@@ -77,3 +77,12 @@ def test_sweep_goes_on_where_two_names_look_alike(
     monkeypatch.setattr("catalog.sweeping._held", lambda: np.array([-1], np.int64))
     assert sweep_pictures(grace=0) == 1
     assert item.image.name in files(media)
+
+
+@pytest.mark.django_db
+def test_sweep_deletes_what_a_kill_left_unfinished(media: Path) -> None:
+    put(media, ".incoming-x1y2")
+    put(media, "queries/.incoming-kept")
+    assert sweep_pictures() == 0
+    assert sweep_pictures(grace=0) == 1
+    assert files(media) == ["queries/.incoming-kept"]
