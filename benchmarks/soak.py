@@ -3,8 +3,8 @@
     python -m benchmarks soak [--minutes 60] [--items 50000] [--output DIR]
 
 Searches, adds, edits and deletes over HTTP at a steady rate; in the first half a process is ended
-now and then and the supervisor starts it again. What is read meanwhile is plotted, judged by its trend, and at the
-end the invariants are checked by what a user can see.
+now and then and the supervisor starts it again. What is read meanwhile is plotted, judged by its
+trend, and at the end the invariants are checked by what a user can see.
 """
 
 from __future__ import annotations
