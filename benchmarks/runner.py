@@ -137,7 +137,7 @@ class Run:
         most = 0
         query = "SELECT (SELECT max(id) FROM catalog_item), count(*) FROM embeddings_embeddingjob"
         while ingest.is_alive():
-            ingest.join(1)
+            ingest.join(0.2)
             items, waiting = ours.rows(query)[0]
             most = max(most, waiting)
             if items == count:

@@ -2,9 +2,9 @@
 
     python -m benchmarks soak [--minutes 60] [--items 50000] [--output DIR]
 
-Searches, adds, edits and deletes over HTTP at a steady rate; now and then a process is ended and
-the supervisor starts it again. What is read meanwhile is plotted, judged by its trend, and at the
-end the invariants are checked by what a user can see.
+Searches, adds, edits and deletes over HTTP at a steady rate; in the first half a process is ended
+now and then and the supervisor starts it again. What is read meanwhile is plotted, judged by its
+trend, and at the end the invariants are checked by what a user can see.
 """
 
 from __future__ import annotations
@@ -188,10 +188,13 @@ class Soak:
         return answer
 
     def _restart(self, _seed: int) -> None:
-        """End a process now and then; the supervisor starts it again."""
-        pause = max(20.0, self.seconds / 12)
+        """End a process now and then; the supervisor starts it again.
+
+        In the first half alone: a leak needs the other one, undisturbed, to show.
+        """
+        pause = max(20.0, self.seconds / 16)
         for what in cycle(("worker killed", "web ended", "worker's child killed", "web killed")):
-            if self._over.wait(pause) or self.seconds - self._elapsed() < pause / 2:
+            if self._over.wait(pause) or self._elapsed() > self.seconds / 2 + pause / 2:
                 return
             role = what.split("'")[0].split()[0]
             processes = self.ours.roles()[role]
