@@ -11,7 +11,11 @@ import pytest
 from django.core.management import call_command
 from django_q.models import Schedule
 
-EXPECTED = {"sweep": "embeddings.tasks.sweep", "maintain index": "search.tasks.maintain_index"}
+EXPECTED = {
+    "sweep": "embeddings.tasks.sweep",
+    "sweep files": "embeddings.tasks.sweep_files",
+    "maintain index": "search.tasks.maintain_index",
+}
 
 
 def rows() -> dict[str, str]:
