@@ -45,11 +45,6 @@ class UploadForm(forms.Form):
         allow_empty_file=True,  # the ingest door says it better
         widget=forms.FileInput(attrs={"accept": PICTURE_TYPES}),
     )
-    remove_image = forms.BooleanField(
-        label="Remove the picture",
-        required=False,
-        help_text="Of the item whose id is given below; its caption stays.",
-    )
     caption = forms.CharField(
         required=False,
         widget=forms.Textarea(attrs={"rows": 3}),
@@ -62,6 +57,11 @@ class UploadForm(forms.Form):
         label="Item id",
         required=False,
         help_text="Your own name for it. Left empty, one is made; an existing id is updated.",
+    )
+    remove_image = forms.BooleanField(
+        label="Remove the picture",
+        required=False,
+        help_text="Of the item whose id is given above; its caption stays.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
