@@ -19,8 +19,9 @@ logger = logging.getLogger(__name__)
 INTERVAL: Final = 0.5
 """Seconds between looks at the log."""
 RECALL_INTERVAL: Final = 600.0
-"""Seconds between measurements of recall; the first comes after WARM_UP_PAUSE."""
-WARM_UP_PAUSE: Final = 30.0
+"""Seconds between measurements of recall."""
+NEWS_INTERVAL: Final = 30.0
+"""The same after a start or a new snapshot, of which nothing is known yet."""
 RETRY_INTERVAL: Final = 5.0
 """Seconds to wait after an error."""
 
@@ -42,7 +43,7 @@ def start_following() -> None:
 
 def _follow() -> None:
     warm = False
-    measured = time.monotonic() - RECALL_INTERVAL + WARM_UP_PAUSE
+    measured = time.monotonic()
     while True:
         pause = INTERVAL
         try:
@@ -52,7 +53,8 @@ def _follow() -> None:
                 warm = True
             index = current_index()
             index.catch_up()
-            if time.monotonic() - measured > RECALL_INTERVAL:
+            interval = RECALL_INTERVAL if index.is_measured else NEWS_INTERVAL
+            if time.monotonic() - measured > interval:
                 measured = time.monotonic()
                 maintenance.measure_recall(index)
         except Exception:

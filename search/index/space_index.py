@@ -79,6 +79,13 @@ class SpaceIndex:
         """Change-log position up to which every search sees everything."""
         return min(store.position() for store in self.stores.values())
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether recall is known of every store that holds anything, as it is now."""
+        return all(
+            modality in self.tunings for modality, store in self.stores.items() if len(store)
+        )
+
     def log_end(self) -> tuple[int, int]:
         """Last `seq` of the log, and the `seq` up to which it is pruned."""
         log_start = EmbeddingSpace.objects.values_list("log_start", flat=True).get(pk=self.space_id)
@@ -161,6 +168,8 @@ class SpaceIndex:
         for modality, store in self.stores.items():
             with _whole_or_nothing(store):
                 staged = store.refresh()
+                if staged is not None:
+                    self.tunings.pop(modality, None)  # it told of another snapshot
                 start = store.position() if staged is None else staged
                 if start == end and staged is None and self.loaded:
                     continue

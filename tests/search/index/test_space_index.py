@@ -207,6 +207,19 @@ def test_recall_is_measured_on_every_store_that_holds_vectors(index: SpaceIndex)
     }
 
 
+def test_recall_of_a_snapshot_is_not_told_of_the_next(index: SpaceIndex) -> None:
+    index.catch_up()
+    assert not index.is_measured
+    maintenance.measure_recall(index)
+    assert index.is_measured
+
+    snapshot(SpaceIndex(EmbeddingSpace.objects.get()))  # another process compacts
+    index.catch_up()
+    assert (index.tunings, index.is_measured) == ({}, False)
+    maintenance.measure_recall(index)
+    assert index.is_measured
+
+
 def test_recall_is_measured_on_what_people_asked_too(
     index: SpaceIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
