@@ -23,7 +23,7 @@ from onnx import TensorProto, helper
 
 from embeddings.encoders.finding.model_files import ClipConfig, TowerConfig
 from embeddings.encoders.preparing.graph_builder import GraphBuilder, Weights
-from embeddings.encoders.serving.preprocessing import Preprocessing
+from embeddings.encoders.serving.preprocessing import Cropped
 
 
 def text_tower(weights: Weights, config: ClipConfig, *, precision: str) -> onnx.ModelProto:
@@ -60,7 +60,7 @@ def text_tower(weights: Weights, config: ClipConfig, *, precision: str) -> onnx.
 
 
 def image_tower(
-    weights: Weights, config: ClipConfig, preprocessing: Preprocessing, *, precision: str
+    weights: Weights, config: ClipConfig, preprocessing: Cropped, *, precision: str
 ) -> onnx.ModelProto:
     """From `pixels` uint8 (n, height, width, 3) to embeddings float32 (n, dimension).
 
@@ -94,7 +94,7 @@ def image_tower(
     )
 
 
-def _patches(graph: GraphBuilder, config: ClipConfig, preprocessing: Preprocessing) -> str:
+def _patches(graph: GraphBuilder, config: ClipConfig, preprocessing: Cropped) -> str:
     """Projected patches (n, patches, d); rescaling and normalising are in the projection.
 
     w · ((bytes · scale - mean) / std) = (w · scale / std) · bytes - Σ w · mean / std

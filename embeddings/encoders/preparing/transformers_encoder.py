@@ -17,7 +17,8 @@ from transformers.utils import logging as transformers_logging
 from embeddings.encoders.base import Encoder, EncoderDescription, EncoderError, Vectors, unit
 from embeddings.encoders.finding.model_files import ModelFiles, resolve_model
 from embeddings.encoders.finding.usable import check_model
-from embeddings.encoders.serving.tokenization import ClipTokenizer, pad, read_tokenizer
+from embeddings.encoders.families.clip import read_tokenizer
+from embeddings.encoders.serving.tokenization import ClipTokenizer, pad
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
@@ -52,7 +53,7 @@ class TransformersEncoder(Encoder):
 
     def encode_images(self, images: Sequence[Image]) -> Vectors:
         loaded = self._load()
-        preprocessing = loaded.files.preprocessing
+        preprocessing = loaded.files.checkpoint.preprocessing
         out = np.empty((len(images), loaded.files.config.dimension), np.float32)
         for start in range(0, len(images), BATCH):
             pixels = preprocessing.normalise(preprocessing.pixels(images[start : start + BATCH]))
