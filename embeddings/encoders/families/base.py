@@ -68,7 +68,7 @@ class Checkpoint(ABC):
     @functools.cached_property
     def preprocessing(self) -> Preprocessing:
         """How pictures become the image tower's input."""
-        fields = self.picture_defaults | pictures.read_configuration(self.directory)
+        fields = {**self.picture_defaults, **pictures.read_configuration(self.directory)}
         return pictures.cropped(fields, self.image_config.get("image_size", 224))
 
     @property

@@ -17,7 +17,7 @@ CONFIGURATIONS: Final = {
     "processor_config.json": "image_processor",
 }
 """Files that say it, best first, and the key it stands under."""
-CLIP: Final = {
+CLIP: Final[Mapping[str, Any]] = {
     "image_mean": (0.48145466, 0.4578275, 0.40821073),
     "image_std": (0.26862954, 0.26130258, 0.27577711),
     "resample": Image.Resampling.BICUBIC,

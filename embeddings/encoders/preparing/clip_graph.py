@@ -23,7 +23,7 @@ from onnx import TensorProto, helper
 
 from embeddings.encoders.finding.model_files import ClipConfig, TowerConfig
 from embeddings.encoders.preparing.graph_builder import GraphBuilder, Weights
-from embeddings.encoders.serving.preprocessing import Cropped
+from embeddings.encoders.serving.preprocessing import Preprocessing
 
 
 def text_tower(weights: Weights, config: ClipConfig, *, precision: str) -> onnx.ModelProto:
@@ -60,7 +60,7 @@ def text_tower(weights: Weights, config: ClipConfig, *, precision: str) -> onnx.
 
 
 def image_tower(
-    weights: Weights, config: ClipConfig, preprocessing: Cropped, *, precision: str
+    weights: Weights, config: ClipConfig, preprocessing: Preprocessing, *, precision: str
 ) -> onnx.ModelProto:
     """From `pixels` uint8 (n, height, width, 3) to embeddings float32 (n, dimension).
 
@@ -87,14 +87,15 @@ def image_tower(
         pool=lambda x: graph.op("Gather", x, first, axis=1),
         causal_mask="",
     )
+    side = config.image_size
     return graph.model(
         graph.exact(pooled, "visual_projection"),
-        helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", *preprocessing.crop, 3]),
+        helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", side, side, 3]),
         dimension=config.dimension,
     )
 
 
-def _patches(graph: GraphBuilder, config: ClipConfig, preprocessing: Cropped) -> str:
+def _patches(graph: GraphBuilder, config: ClipConfig, preprocessing: Preprocessing) -> str:
     """Projected patches (n, patches, d); rescaling and normalising are in the projection.
 
     w · ((bytes · scale - mean) / std) = (w · scale / std) · bytes - Σ w · mean / std

@@ -86,12 +86,6 @@ class Cropped(Preprocessing):
             self._place(on_white(image), row)
         return batch
 
-    def normalise(self, pixels: Pixels) -> NDArray[np.float32]:
-        """float32 (n, 3, height, width): what `CLIPModel` takes."""
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        values = (pixels * np.float32(self.scale) - mean) / std
-        return np.ascontiguousarray(values.transpose(0, 3, 1, 2), dtype=np.float32)
-
     def _place(self, image: Image.Image, row: NDArray[np.uint8]) -> None:
         """Write the centre of the resized `image` into `row`."""
         width, height = self._resized(image.size)
@@ -125,8 +119,10 @@ class Patched(Preprocessing):
     max_patches: int
 
     def feeds(self, images: Sequence[Image.Image]) -> dict[str, NDArray[Any]]:
-        """`pixels` uint8 (n, max_patches, patch_size · patch_size · 3), row by row, then zeros;
-        `shapes` int64 (n, 2), the patches of each picture's height and width.
+        """Patches and how many of them are in the height and in the width of each picture.
+
+        `pixels` uint8 (n, max_patches, patch_size · patch_size · 3), row by row, then zeros;
+        `shapes` int64 (n, 2).
         """
         side = self.patch_size
         pixels = np.zeros((len(images), self.max_patches, side * side * 3), np.uint8)
