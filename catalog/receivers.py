@@ -43,7 +43,8 @@ def tags_changed(
     if isinstance(instance, Tag) and action == "pre_clear":
         _losing[instance.pk] = _items_of(instance)
     if action in {"post_add", "post_remove", "post_clear"}:
-        _changed((pk_set or _losing.pop(instance.pk, ())) if reverse else (instance.pk,))
+        taken_off = _losing.pop(instance.pk, []) if reverse else [instance.pk]
+        _changed(pk_set if reverse and pk_set else taken_off)
 
 
 @receiver(post_save, sender=Tag, dispatch_uid="catalog.tag_renamed")
