@@ -57,6 +57,7 @@ def open_space() -> Opening:
                 "precision": description.precision,
                 "preprocessing": description.preprocessing,
                 "dimension": description.dimension,
+                "modalities": list(description.modalities),
                 "state": EmbeddingSpace.State.ACTIVE,
             },
         )

@@ -69,9 +69,10 @@ def search(query: SearchQuery) -> SearchResults:
     """
     started = time.perf_counter()
     like = _item_to_resemble(query)
-    vectors = _encode(query)
+    vector = _encode(query)
     encoded = time.perf_counter()
     index = synced_index()
+    vectors = {} if vector is None else dict.fromkeys(index.stores, vector)
     if like is not None:
         vectors = _resemble(index, like.pk, vectors)
     allowed = allowed_ids(query)
@@ -122,24 +123,22 @@ def _item_to_resemble(query: SearchQuery) -> Item | None:
     return item
 
 
-def _encode(query: SearchQuery) -> dict[Modality, Vectors]:
-    """One query vector a modality searched, from words and picture; float32 (d,) each."""
+def _encode(query: SearchQuery) -> Vectors | None:
+    """One query vector from words and picture, float32 (d,); None where neither is given."""
     parts = []
     if query.text.strip():
         parts.append(encode_query(Modality.TEXT, query.text))
     if query.image is not None:
         parts.append(encode_query(Modality.IMAGE, query.image))
-    if not parts:
-        return {}
-    return dict.fromkeys(query.modalities, _normalise(np.sum(parts, axis=0)))
+    return _normalise(np.sum(parts, axis=0)) if parts else None
 
 
 def _resemble(
     index: SpaceIndex, pk: int, vectors: dict[Modality, Vectors]
 ) -> dict[Modality, Vectors]:
-    """Add the item's own vectors: its picture looks for pictures, its caption for captions.
+    """Add the item's own vectors: each looks among those of its own modality.
 
-    Where the item lacks a modality, its other vector looks there too.
+    Where the item lacks a modality, another of its vectors looks there too.
     """
     own: dict[Modality, Vectors] = {}
     for modality, store in index.stores.items():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Final
 
 from PIL.Image import Image
 
 from embeddings.encoders.base import Modality
+from embeddings.parts import PARTS
 
 MAX_TOP_N: Final = 1000
 MAX_OFFSET: Final = 10_000
@@ -59,13 +61,12 @@ class SearchQuery:
             raise QueryError("top_n", f"{self.top_n} is not from 1 to {MAX_TOP_N}.")
         if not 0 <= self.offset <= MAX_OFFSET:
             raise QueryError("offset", f"{self.offset} is not from 0 to {MAX_OFFSET}.")
-        if self.modality not in (ANY, *Modality):
-            raise QueryError("modality", f"{self.modality!r} is none of any, image, text.")
+        if self.modality not in (known := (ANY, *PARTS)):
+            raise QueryError("modality", f"{self.modality!r} is none of {', '.join(known)}.")
 
-    @property
-    def modalities(self) -> tuple[Modality, ...]:
-        """The modalities whose vectors may match."""
-        return tuple(Modality) if self.modality == ANY else (Modality(self.modality),)
+    def modalities(self, covered: Iterable[Modality]) -> tuple[Modality, ...]:
+        """Those of a space's modalities whose vectors may match."""
+        return tuple(each for each in covered if self.modality in (ANY, each))
 
 
 def _check_characters(field: str, value: str) -> None:

@@ -23,7 +23,7 @@ def rank(
     compare. The union of each modality's `depth` best holds the `depth` best items.
     """
     best: dict[int, tuple[float, Modality]] = {}
-    for modality in query.modalities:
+    for modality in query.modalities(index.stores):
         store = index.stores[modality]
         vector = vectors[modality]
         centre = float(vector @ store.mean())

@@ -307,7 +307,12 @@ def test_spaces_show_counts_and_retire_when_not_in_use(
 ) -> None:
     active = EmbeddingSpace.objects.get()
     other = EmbeddingSpace.objects.create(
-        fingerprint="other", model="earlier", revision="1", precision="fp32", dimension=2
+        fingerprint="other",
+        model="earlier",
+        revision="1",
+        precision="fp32",
+        dimension=2,
+        modalities=["image"],
     )
     Embedding.objects.create(
         space=other, item=indexed_items["red"], modality="image", content_hash="x", vector=b"1234"
@@ -334,7 +339,9 @@ def test_space_list_query_count_does_not_grow_with_rows(
 
     few = queries()
     for number in range(2):
-        EmbeddingSpace.objects.create(fingerprint=str(number), model="m", dimension=2)
+        EmbeddingSpace.objects.create(
+            fingerprint=str(number), model="m", dimension=2, modalities=[]
+        )
     assert queries() == few
 
 
