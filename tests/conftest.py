@@ -14,6 +14,7 @@ from PIL import Image
 
 from catalog.ingest import ItemRecord, OutcomeKind, UploadedImage, ingest_one
 from catalog.models import Item
+from catalog.words.vocabulary import reset_vocabulary
 from embeddings import worker
 from embeddings.backends import encoders
 from embeddings.models import EmbeddingSpace
@@ -39,6 +40,7 @@ def picture(
 def _fresh_index() -> Iterator[None]:
     """No index, snapshot or encoder of one test is seen by another."""
     reset_index()
+    reset_vocabulary()
     yield
     reset_index()
     encoders.reset()

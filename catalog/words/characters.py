@@ -94,4 +94,3 @@ def _digit(char: str) -> str:
 def is_unspaced(char: str) -> bool:
     """Whether words of this character's script are not told apart by spaces."""
     return char > "\u0dff" and _UNSPACED.match(char) is not None
-

@@ -52,6 +52,9 @@ class FullText(Protocol):
     def count(self) -> int:
         """How many items there are words of."""
 
+    def key_range(self) -> tuple[int, int]:
+        """The lowest and the highest key of these items; zeros where there are none."""
+
 
 _BACKENDS: Final = {
     "sqlite": "catalog.words.sqlite.SqliteFullText",

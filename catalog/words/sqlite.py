@@ -19,27 +19,20 @@ from catalog.words.writing import FIELDS
 _COLUMNS: Final = ", ".join(FIELDS)
 _NEW: Final = ", ".join(f"new.{field}" for field in FIELDS)
 _OLD: Final = ", ".join(f"old.{field}" for field in FIELDS)
-_ADD: Final = (
-    f"INSERT INTO catalog_words (rowid, {_COLUMNS}) VALUES (new.item_id, {_NEW});"
-)
+_ADD: Final = f"INSERT INTO catalog_words (rowid, {_COLUMNS}) VALUES (new.item_id, {_NEW});"  # noqa: S608  constants
 _REMOVE: Final = (
-    f"INSERT INTO catalog_words (catalog_words, rowid, {_COLUMNS})"
+    f"INSERT INTO catalog_words (catalog_words, rowid, {_COLUMNS})"  # noqa: S608  constants
     f" VALUES ('delete', old.item_id, {_OLD});"
 )
-_CREATE: Final = (
+_TABLE: Final = (
     f"CREATE VIRTUAL TABLE catalog_words USING fts5({_COLUMNS},"
-    " content='catalog_itemwords', content_rowid='item_id', tokenize='ascii')",
-    f"CREATE TRIGGER catalog_words_insert AFTER INSERT ON catalog_itemwords BEGIN {_ADD} END",
-    f"CREATE TRIGGER catalog_words_delete AFTER DELETE ON catalog_itemwords BEGIN {_REMOVE} END",
-    "CREATE TRIGGER catalog_words_update AFTER UPDATE ON catalog_itemwords"
-    f" BEGIN {_REMOVE} {_ADD} END",
+    " content='catalog_itemwords', content_rowid='item_id', tokenize='ascii')"
 )
-_DROP: Final = (
-    "DROP TRIGGER catalog_words_insert",
-    "DROP TRIGGER catalog_words_delete",
-    "DROP TRIGGER catalog_words_update",
-    "DROP TABLE catalog_words",
-)
+_TRIGGERS: Final = {
+    "catalog_words_insert": f"AFTER INSERT ON catalog_itemwords BEGIN {_ADD} END",
+    "catalog_words_delete": f"AFTER DELETE ON catalog_itemwords BEGIN {_REMOVE} END",
+    "catalog_words_update": f"AFTER UPDATE ON catalog_itemwords BEGIN {_REMOVE} {_ADD} END",
+}
 _AVERAGES: Final = "SELECT block FROM catalog_words_data WHERE id = 1"
 """FTS5 keeps the number of rows there, as the first of some variable-length integers."""
 
@@ -51,11 +44,12 @@ class SqliteFullText:
         self._connection = connection
 
     def create(self) -> None:
-        self._execute(*_CREATE)
+        self._execute(_TABLE)
+        self._execute(*(f"CREATE TRIGGER {name} {what}" for name, what in _TRIGGERS.items()))
         self.rebuild()
 
     def drop(self) -> None:
-        self._execute(*_DROP)
+        self._execute(*(f"DROP TRIGGER {name}" for name in _TRIGGERS), "DROP TABLE catalog_words")
 
     def rebuild(self) -> None:
         self._execute("INSERT INTO catalog_words (catalog_words) VALUES ('rebuild')")
@@ -88,6 +82,15 @@ class SqliteFullText:
         with self._connection.cursor() as cursor:
             cursor.execute(_AVERAGES)
             return _first_varint(bytes(cursor.fetchone()[0]))
+
+    def key_range(self) -> tuple[int, int]:
+        # Two statements, each one step at an end of the index.
+        with self._connection.cursor() as cursor:
+            cursor.execute("SELECT COALESCE(MIN(item_id), 0) FROM catalog_itemwords")
+            (first,) = cursor.fetchone()
+            cursor.execute("SELECT COALESCE(MAX(item_id), 0) FROM catalog_itemwords")
+            (last,) = cursor.fetchone()
+        return first, last
 
     def _execute(self, *statements: str) -> None:
         with self._connection.cursor() as cursor:

@@ -10,7 +10,7 @@ from typing import Final
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from catalog.models import Item, ItemWords, Word
+from catalog.models import Item, ItemWords
 from catalog.words.full_text import full_text
 from catalog.words.writing import BATCH, FIELDS, Cells, words_of_items, write
 
@@ -47,7 +47,6 @@ def create_index(database: BaseDatabaseWrapper) -> None:
 
 def rebuild_index() -> Iterator[int]:
     """Write every item's words anew; yields the number of items done after each batch."""
-    _ = Word
     for batch in _batches():
         with transaction.atomic():
             write(words_of_items(batch))

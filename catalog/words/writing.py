@@ -6,7 +6,6 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
-from pathlib import PurePath
 from typing import Final
 
 from django.db import connection, transaction
@@ -29,7 +28,7 @@ _TAGS: Final = (
     " WHERE t.item_id IN ({keys}) ORDER BY g.name"
 )
 _WRITE: Final = (
-    f"INSERT INTO catalog_itemwords (item_id, {', '.join(FIELDS)})"
+    f"INSERT INTO catalog_itemwords (item_id, {', '.join(FIELDS)})"  # noqa: S608  constants
     f" VALUES ({', '.join(['%s'] * (len(FIELDS) + 1))}) ON CONFLICT (item_id) DO UPDATE SET"
     f" {', '.join(f'{field} = excluded.{field}' for field in FIELDS)}"
     f" WHERE ({', '.join(f'catalog_itemwords.{field}' for field in FIELDS)})"
@@ -85,13 +84,23 @@ def words_of_items(item_ids: Sequence[int]) -> list[tuple[int, Cells]]:
         cursor.execute(_ITEMS.format(keys=keys))
         rows = cursor.fetchall()
     return [
-        (key, cells_of(title, caption, tags[key], category, item_id, filename))
+        (
+            key,
+            cells_of(
+                title=title,
+                caption=caption,
+                tags=tags[key],
+                category=category,
+                item_id=item_id,
+                filename=filename,
+            ),
+        )
         for key, title, caption, category, item_id, filename in rows
     ]
 
 
 def cells_of(
-    title: str, caption: str, tags: Sequence[str], category: str, item_id: str, filename: str
+    *, title: str, caption: str, tags: Sequence[str], category: str, item_id: str, filename: str
 ) -> Cells:
     """The terms of an item's texts."""
     codes: dict[str, None] = {}
@@ -104,7 +113,5 @@ def cells_of(
 
     own, said, of_kind = terms((title, caption, category))
     tag_terms = f" {BREAK} ".join(filter(None, terms(tags)))
-    stem_of_file = PurePath(filename).stem if filename else ""
-    names = [item_id] if stem_of_file in {"", item_id} else [item_id, stem_of_file]
-    name = f" {BREAK} ".join(filter(None, terms(names)))
+    name = f" {BREAK} ".join(filter(None, terms((item_id, filename))))
     return Cells(own, said, tag_terms, of_kind, name, " ".join(codes))

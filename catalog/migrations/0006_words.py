@@ -22,7 +22,7 @@ def drop(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("catalog", "0004_datasets"),
+        ("catalog", "0005_item_changes"),
     ]
 
     operations = [
