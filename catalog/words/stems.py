@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from typing import Final
 
@@ -18,7 +17,6 @@ def is_word(term: str) -> bool:
     return 3 <= len(term) <= LONGEST and term.isalpha()
 
 
-@functools.lru_cache(maxsize=1 << 15)
 def stem(term: str) -> str:
     """The stem of a folded word, by the English Snowball rules."""
     if not term.isascii():

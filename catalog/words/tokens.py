@@ -78,22 +78,19 @@ def terms_and_codes(text: str) -> tuple[list[str], list[str]]:
     terms: list[str] = []
     codes: list[str] = []
     for written in _pattern(text).findall(text):
-        some, code = _plain(written)
-        terms += some
-        if code:
+        if written.isalpha() and written.isascii():  # most are
+            terms.append(written[:MAX_TERM].lower())
+            continue
+        folded = written.lower() if written.isascii() else fold(written)[0]
+        runs, pieces = _cut(folded)
+        terms += [text[:MAX_TERM] for text, _ in pieces]
+        if code := _code(folded, runs):
             codes.append(code)
     return terms, codes
 
 
 def _pattern(text: str) -> re.Pattern[str]:
     return _ASCII_CHUNKS if text.isascii() else _chunks()
-
-
-@functools.lru_cache(maxsize=1 << 15)
-def _plain(written: str) -> tuple[list[str], str]:
-    folded = written.lower() if written.isascii() else fold(written)[0]
-    runs, pieces = _cut(folded)
-    return [text[:MAX_TERM] for text, _ in pieces], _code(folded, runs)
 
 
 def analyse(written: str) -> Chunk:
