@@ -65,6 +65,8 @@ class BulkDeleteView(APIView):
             401: OpenApiResponse(reports.Detail, description="A login is needed"),
             403: OpenApiResponse(reports.Detail, description="Sent by a page of another site"),
             413: OpenApiResponse(reports.Detail, description="Too large"),
+            415: OpenApiResponse(reports.Detail, description="Another content type is needed"),
+            507: OpenApiResponse(reports.Detail, description="The disk is full"),
         },
     )
     def post(self, request: Request) -> Response:
