@@ -78,8 +78,8 @@ class OnnxTowers:
         out = np.empty((len(images), self.prepared.description.dimension), np.float32)
 
         def run(chosen: Sequence[int]) -> None:
-            pixels = self.prepared.preprocessing.pixels([images[index] for index in chosen])
-            out[chosen] = session.run(None, {"pixels": pixels})[0]
+            feeds = self.prepared.preprocessing.feeds([images[index] for index in chosen])
+            out[chosen] = session.run(None, feeds)[0]
 
         self._side_by_side(run, range(len(images)), IMAGE_BATCH)
         return unit(out)
