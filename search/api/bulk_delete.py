@@ -15,8 +15,8 @@ from rest_framework.views import APIView
 
 from catalog.deletion import delete_items, items_of_ids
 from search.api import reports, schema
+from search.api.bodies import JsonParser
 from search.api.fields import Text
-from search.api.formats import JsonParser
 from search.api.items import ITEM_ACTIONS, ItemViewSet
 
 MAX_IDS: Final = 10_000
