@@ -5,16 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 
 from embeddings.backends import default_encoder
-from embeddings.batching import PictureBatcher, TextBatcher
-from embeddings.encoders.base import Encoder, Vectors
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from embeddings.batching import Batcher
+from embeddings.encoders.base import Encoder, EncoderError, Modality, Vectors
 
 PATIENCE: Final = 30.0
 """Seconds after which a query that still waits for the encoder is given up, not computed."""
@@ -23,34 +20,30 @@ client_has_gone: ContextVar[Callable[[], bool] | None] = ContextVar("client_has_
 """Where a server can tell that nobody waits for the answer any more, it says so here."""
 
 _lock = threading.Lock()
-_batchers: dict[Encoder, tuple[TextBatcher, PictureBatcher]] = {}
+_batchers: dict[Encoder, dict[Modality, Batcher]] = {}
 
 
-def encode_query_text(text: str) -> Vectors:
-    """The unit vector of a query text, float32 (d,). Raises EncoderError, QueryAbandoned."""
-    texts, _ = _current_batchers()
-    return texts.encode(text, timeout=PATIENCE, is_abandoned=client_has_gone.get())
-
-
-def encode_query_picture(picture: Image) -> Vectors:
-    """The same of an upright RGB picture."""
-    _, pictures = _current_batchers()
-    return pictures.encode(picture, timeout=PATIENCE, is_abandoned=client_has_gone.get())
-
-
-def _current_batchers() -> tuple[TextBatcher, PictureBatcher]:
-    encoder = default_encoder()
-    with _lock:
-        if encoder not in _batchers:
-            _batchers.clear()  # another encoder's vectors never answer for this one
-            _batchers[encoder] = TextBatcher(encoder), PictureBatcher(encoder)
-        return _batchers[encoder]
+def encode_query(modality: Modality, query: Any) -> Vectors:
+    """The unit vector of a query, float32 (d,). Raises EncoderError, QueryAbandoned."""
+    batcher = _batchers_of(default_encoder()).get(modality)
+    if batcher is None:
+        raise EncoderError(f"This model knows no {modality}: choose another MMSEARCH_MODEL.")
+    return batcher.encode(query, timeout=PATIENCE, is_abandoned=client_has_gone.get())
 
 
 def recent_query_vectors() -> Vectors:
-    """Vectors of texts asked of this process, the very last at the end: float32 (n, d)."""
+    """Vectors of what was asked of this process, by modality the very last at the end.
+
+    float32 (n, d). Pictures are not remembered: these are texts.
+    """
     encoder = default_encoder()
+    vectors = [vector for batcher in _batchers_of(encoder).values() for vector in batcher.recent()]
+    return np.reshape(vectors, (len(vectors), encoder.dimension)).astype(np.float32)
+
+
+def _batchers_of(encoder: Encoder) -> dict[Modality, Batcher]:
     with _lock:
-        batchers = _batchers.get(encoder)
-    vectors = [] if batchers is None else batchers[0].recent()
-    return np.reshape(vectors, (len(vectors), encoder.describe().dimension)).astype(np.float32)
+        if encoder not in _batchers:
+            _batchers.clear()  # another encoder's vectors never answer for this one
+            _batchers[encoder] = {each: Batcher(encoder, each) for each in encoder.modalities}
+        return _batchers[encoder]

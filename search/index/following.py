@@ -49,7 +49,7 @@ def _follow() -> None:
         try:
             close_old_connections()
             if not warm:
-                default_encoder().warm_up(frozenset({Modality.TEXT}))
+                default_encoder().warm_up({Modality.TEXT})
                 warm = True
             index = current_index()
             index.catch_up()

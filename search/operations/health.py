@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from embeddings.backends import default_encoder
-from embeddings.encoders.base import Encoder, EncoderError
-from embeddings.query_vectors import encode_query_text
+from embeddings.encoders.base import Encoder, EncoderError, Modality
+from embeddings.query_vectors import encode_query
 from embeddings.spaces import SpaceError
 from search.index.space_index import current_index
 
@@ -70,7 +70,7 @@ def _model() -> str:
     if not _loading.acquire(blocking=False):
         return LOADING
     try:
-        encode_query_text("ready")
+        encode_query(Modality.TEXT, "ready")
         _answered.add(encoder)
     except EncoderError as exc:
         return str(exc)

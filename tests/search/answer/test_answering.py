@@ -98,7 +98,7 @@ class TestSearch:
             search(SearchQuery(text="red", top_n=top_n))
 
     def test_scores_are_centred_inner_products(self) -> None:
-        query = default_encoder().encode_texts(["red"])[0].astype(np.float64)
+        query = default_encoder().encode(Modality.TEXT, ["red"])[0].astype(np.float64)
         images = {
             row.item.item_id: row.as_array().astype(np.float64)
             for row in Embedding.objects.filter(modality="image").select_related("item")

@@ -85,10 +85,10 @@ def test_readyz_names_a_model_that_fails(
 ) -> None:
     from embeddings.encoders.base import EncoderError
 
-    def fail(_: str) -> None:
+    def fail(*_: object) -> None:
         raise EncoderError("No such model.")
 
-    monkeypatch.setattr(health, "encode_query_text", fail)
+    monkeypatch.setattr(health, "encode_query", fail)
     encoders.reset()
     answer = client.get("/readyz")
     assert answer.status_code == 503

@@ -13,7 +13,7 @@ from catalog.models import Item
 from embeddings import worker
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
-from embeddings.query_vectors import encode_query_text, recent_query_vectors
+from embeddings.query_vectors import encode_query, recent_query_vectors
 from search.answer.answering import search
 from search.answer.query import SearchQuery
 from search.index import maintenance, space_index, stored_vectors
@@ -209,7 +209,7 @@ def test_recall_is_measured_on_every_store_that_holds_vectors(index: SpaceIndex)
 
 def test_recall_of_a_snapshot_is_not_told_of_the_next(index: SpaceIndex) -> None:
     index.catch_up()
-    assert not index.is_measured
+    assert (index.tunings, index.is_measured) == ({}, False)
     maintenance.measure_recall(index)
     assert index.is_measured
 
@@ -239,7 +239,7 @@ def test_recall_is_measured_on_what_people_asked_too(
 
     assert groups == [[3], [3, maintenance.RECALL_SAMPLE]]
     last = f"question {maintenance.RECALL_SAMPLE + 5}"
-    assert recent_query_vectors()[-1].tolist() == encode_query_text(last).tolist()
+    assert recent_query_vectors()[-1].tolist() == encode_query(Modality.TEXT, last).tolist()
 
 
 @pytest.mark.parametrize("step", ["_load", "_replay"])
