@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -29,6 +29,11 @@ def encode_query(modality: Modality, query: Any) -> Vectors:
     if batcher is None:
         raise EncoderError(f"This model knows no {modality}: choose another MMSEARCH_MODEL.")
     return batcher.encode(query, timeout=PATIENCE, is_abandoned=client_has_gone.get())
+
+
+def pieces_of(words: Sequence[str]) -> list[int] | None:
+    """See `Encoder.pieces`. Raises EncoderError."""
+    return default_encoder().pieces(words)
 
 
 def recent_query_vectors() -> Vectors:
