@@ -17,7 +17,7 @@ from catalog.ingest.images import ImageRefused, open_preview
 from catalog.models import Item
 from catalog.resources import log_resources
 from embeddings import jobs
-from embeddings.backends import default_encoder
+from embeddings.backends import encoder_of
 from embeddings.encoders.base import Encoder, EncoderError, Modality, Vectors
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.spaces import require_active_space
@@ -60,7 +60,7 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
     Raises SpaceError where the active space is another model's.
     """
     space = require_active_space()
-    encoder = default_encoder()
+    encoder = encoder_of(space)
     jobs.reclaim_dead()
     report = DrainReport()
     started = time.perf_counter()

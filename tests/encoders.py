@@ -32,7 +32,7 @@ DELAY = float(os.environ.get("MMSEARCH_TESTS_DELAY", "0"))
 class ColourEncoder(Encoder):
     """float32 (n, 32): four numbers of mean colour, then hashed words."""
 
-    def __init__(self, name: str = "colour") -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
 
     def describe(self) -> EncoderDescription:

@@ -164,7 +164,7 @@ def measure_recall(index: SpaceIndex) -> None:
     The queries are stored vectors (who looks for the like of an item) and, where enough were asked
     of this process, the texts asked last: to them a picture's neighbours are of another modality.
     """
-    asked = recent_query_vectors()[-RECALL_SAMPLE:]
+    asked = recent_query_vectors(index.space)[-RECALL_SAMPLE:]
     for modality, store in index.stores.items():
         if not len(store):
             continue

@@ -11,11 +11,11 @@ from typing import Final
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from embeddings.backends import default_encoder
+from embeddings.backends import encoder_of
 from embeddings.encoders.base import Encoder, EncoderError
 from embeddings.query_vectors import encode_query_text
-from embeddings.spaces import SpaceError
-from search.index.space_index import current_index
+from embeddings.spaces import SpaceError, require_active_space
+from search.index.space_index import active_index
 
 OK: Final = "ok"
 LOADING: Final = "loading"
@@ -24,7 +24,7 @@ LEAST_FREE: Final = 64 * 2**20
 
 _loading = threading.Lock()
 _answered: weakref.WeakSet[Encoder] = weakref.WeakSet()
-"""The encoder that has encoded something in this process."""
+"""The encoders that have encoded something in this process."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,15 +64,15 @@ def _database() -> str:
 
 
 def _model() -> str:
-    encoder = default_encoder()
-    if encoder in _answered:
-        return OK
     if not _loading.acquire(blocking=False):
         return LOADING
     try:
-        encode_query_text("ready")
-        _answered.add(encoder)
-    except EncoderError as exc:
+        space = require_active_space()
+        encoder = encoder_of(space)
+        if encoder not in _answered:
+            encode_query_text(space, "ready")
+            _answered.add(encoder)
+    except (SpaceError, EncoderError) as exc:
         return str(exc)
     finally:
         _loading.release()
@@ -82,7 +82,7 @@ def _model() -> str:
 def _index() -> str:
     """Whether every commit so far can be searched."""
     try:
-        index = current_index()
+        index = active_index()
         end, _ = index.log_end()
         index.sync()
     except (SpaceError, EncoderError) as exc:
