@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -26,7 +27,7 @@ from PIL import Image
 
 from benchmarks.load import percentile
 from benchmarks.material import PREPARED, captions, ensure_pictures
-from embeddings.encoders.base import Vectors, unit
+from embeddings.encoders.base import Modality, Vectors, unit
 
 BATCH_SIZES: Final = (1, 8, 32)
 FEWEST: Final = 3
@@ -77,7 +78,7 @@ def _encoders(name: str, model: Path) -> tuple[Callable[[Any], object], Callable
     from embeddings.encoders.serving.onnx_encoder import OnnxEncoder
 
     ours = OnnxEncoder(str(model), PREPARED / "int8", precision="int8")
-    return ours.encode_texts, ours.encode_images
+    return partial(ours.encode, Modality.TEXT), partial(ours.encode, Modality.IMAGE)
 
 
 def index(database: Path) -> list[dict[str, Any]]:

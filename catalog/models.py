@@ -162,3 +162,18 @@ class Item(models.Model):
     def image_name(self) -> str:
         """The picture's file name without folders."""
         return PurePath(self.image.name or "").name
+
+
+class ItemChange(models.Model):
+    """One line of the catalogue's change log: this item may have come, changed or gone.
+
+    Whoever keeps something derived from items in memory reads on from the last line it saw.
+    """
+
+    seq = models.BigAutoField(primary_key=True)
+    item = models.PositiveBigIntegerField(
+        help_text="Primary key; no foreign key, for the line outlives the item."
+    )
+
+    def __str__(self) -> str:
+        return f"{self.seq}: item {self.item}"

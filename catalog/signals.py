@@ -11,6 +11,13 @@ Sent inside the writing transaction with `item_ids: Sequence[int]` (primary keys
 content may have changed. A receiver that raises rolls the write back.
 """
 
+items_changed = Signal()
+"""Items were written, or had tags put on or taken off, in whatever way.
+
+Sent inside the writing transaction with `item_ids: Sequence[int]` (primary keys), after the rows
+are as they will be. A receiver that raises rolls the write back.
+"""
+
 items_deleting = Signal()
 """Items are about to be deleted in bulk, past `pre_delete` and `post_delete`.
 

@@ -1,58 +1,55 @@
-"""Queries that arrive together are encoded together, and recent texts not again."""
+"""Queries that arrive together are encoded together, and recent ones not again."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Hashable
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL.Image import Image
 
-from embeddings.encoders.base import Encoder, EncoderError
+from embeddings.encoders.base import Encoder, EncoderError, Modality, Purpose
 
 Vector = NDArray[np.float32]
-Query = TypeVar("Query")
 
 MAX_BATCH: Final = 32
 """Queries encoded at once."""
 REMEMBERED: Final = 1024
-"""Query vectors kept for texts that are asked again."""
-LONGEST_REMEMBERED: Final = 2000
-"""Characters; longer texts are not kept, so that the memory of the kept ones is bounded."""
+"""Query vectors kept for what is asked again."""
+LARGEST_REMEMBERED: Final = 8192
+"""Bytes; larger queries are not kept, so that the memory of the kept ones is bounded."""
 
 
 class QueryAbandoned(Exception):  # noqa: N818  nobody's fault
     """Whoever asked has gone; the query was not computed."""
 
 
-class Batcher(Generic[Query]):
-    """Encodes queries of one kind for many threads through one encoder.
+class Batcher:
+    """Encodes queries of one modality for many threads through one encoder.
+
+    Queries that have a value to be known by (texts do, pictures do not) are encoded once where
+    equal ones wait together, and those encoded last not again.
 
     No thread of its own: a caller that finds the encoder free encodes at once, with whatever else
     waits at that moment; callers that come meanwhile wait, and when the batch is done one of them
     takes all of them on. So an idle system adds no wait, and a busy one batches by itself.
     """
 
-    kind: str
-
-    def __init__(self, encode: Callable[[Sequence[Query]], Vector]) -> None:
-        self._encode_batch = encode
+    def __init__(self, encoder: Encoder, modality: Modality) -> None:
+        self._encoder = encoder
+        self._modality = modality
         self._lock = threading.Lock()
-        self._entries: OrderedDict[str | int, _Entry[Query]] = OrderedDict()
-        self._remembered: OrderedDict[str | int, Vector] = OrderedDict()
+        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._remembered: OrderedDict[Hashable, Vector] = OrderedDict()
         self._busy = False
-
-    def _key(self, query: Query) -> str | int:
-        """Queries of one key are encoded once while they wait."""
-        return id(query)
 
     def encode(
         self,
-        query: Query,
+        query: Any,
         *,
         timeout: float | None = None,
         is_abandoned: Callable[[], bool] | None = None,
@@ -63,7 +60,7 @@ class Batcher(Generic[Query]):
         encoding begins: a query that nobody waits for any more is not encoded. Raises
         EncoderError, also on giving up, and QueryAbandoned.
         """
-        key = self._key(query)
+        key = query if isinstance(query, Hashable) else id(query)
         deadline = None if timeout is None else time.monotonic() + timeout
         with self._lock:
             known = self._remembered.get(key)
@@ -93,14 +90,14 @@ class Batcher(Generic[Query]):
         with self._lock:
             return list(self._remembered.values())
 
-    def _take_lead(self, entry: _Entry[Query]) -> bool:
+    def _take_lead(self, entry: _Entry) -> bool:
         """Whether the caller is to encode `entry` and what else waits. Needs the lock."""
         if self._busy:
             return False
         self._busy = entry.is_taken = True
         return True
 
-    def _encode_waiting(self, own: _Entry[Query]) -> None:
+    def _encode_waiting(self, own: _Entry) -> None:
         """Encode one batch, `own` first, and wake a waiting caller to go on."""
         with self._lock:
             waiting = [own, *(entry for entry in self._entries.values() if not entry.is_taken)]
@@ -124,13 +121,20 @@ class Batcher(Generic[Query]):
                     entry.woken.set()
                 self._wake_next()
 
-    def _remember(self, entry: _Entry[Query]) -> None:
+    def _remember(self, entry: _Entry) -> None:
         """Keep an answer for later. Needs the lock."""
+        has_value = entry.key is entry.query
+        small = sys.getsizeof(entry.query) <= LARGEST_REMEMBERED
+        if entry.vector is not None and has_value and small:
+            self._remembered[entry.key] = entry.vector
+            if len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
 
-    def _encode(self, batch: list[_Entry[Query]]) -> None:
+    def _encode(self, batch: list[_Entry]) -> None:
         """Fill in a vector or an error; one query that fails does not fail the others."""
         try:
-            vectors = self._encode_batch([entry.query for entry in batch])
+            queries = [entry.query for entry in batch]
+            vectors = self._encoder.encode(self._modality, queries, purpose=Purpose.QUERY)
         except Exception as exc:  # noqa: BLE001  every caller gets it
             if len(batch) == 1:
                 batch[0].error = exc
@@ -147,7 +151,7 @@ class Batcher(Generic[Query]):
             copied.flags.writeable = False
             entry.vector = copied
 
-    def _give_up(self, entry: _Entry[Query], timeout: float | None) -> None:
+    def _give_up(self, entry: _Entry, timeout: float | None) -> None:
         """Raise EncoderError, unless the answer came at the last moment."""
         with self._lock:
             if entry.is_answered:
@@ -159,7 +163,7 @@ class Batcher(Generic[Query]):
                 # It may have been this caller that was woken to go on.
                 self._wake_next()
         raise EncoderError(
-            f"The {self.kind} was not encoded within {timeout} seconds: the machine is overloaded, "
+            f"The query was not encoded within {timeout} seconds: the machine is overloaded, "
             f"try again."
         )
 
@@ -170,37 +174,10 @@ class Batcher(Generic[Query]):
             oldest.woken.set()
 
 
-class TextBatcher(Batcher[str]):
-    """Query texts: equal ones once, and recent ones not again."""
-
-    kind = "text"
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__(encoder.encode_texts)
-
-    def _key(self, query: str) -> str:
-        return query
-
-    def _remember(self, entry: _Entry[str]) -> None:
-        if entry.vector is not None and len(entry.query) <= LONGEST_REMEMBERED:
-            self._remembered[entry.key] = entry.vector
-            if len(self._remembered) > REMEMBERED:
-                self._remembered.popitem(last=False)
-
-
-class PictureBatcher(Batcher[Image]):
-    """Query pictures."""
-
-    kind = "picture"
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__(encoder.encode_images)
-
-
-class _Entry(Generic[Query]):
+class _Entry:
     """One query, the callers that wait for it, and what became of it."""
 
-    def __init__(self, key: str | int, query: Query) -> None:
+    def __init__(self, key: Hashable, query: Any) -> None:
         self.key = key
         self.query = query
         self.callers = 0

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import numpy as np
 
 from embeddings.backends import encoder_of
-from embeddings.batching import PictureBatcher, TextBatcher
-from embeddings.encoders.base import Vectors
+from embeddings.batching import Batcher
+from embeddings.encoders.base import EncoderError, Modality, Vectors
 from embeddings.models import EmbeddingSpace
 from embeddings.per_space import PerSpace
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 PATIENCE: Final = 30.0
 """Seconds after which a query that still waits for the encoder is given up, not computed."""
@@ -24,29 +21,28 @@ client_has_gone: ContextVar[Callable[[], bool] | None] = ContextVar("client_has_
 """Where a server can tell that nobody waits for the answer any more, it says so here."""
 
 
-def encode_query_text(space: EmbeddingSpace, text: str) -> Vectors:
-    """The unit vector of a query text, float32 (d,). Raises EncoderError, QueryAbandoned."""
-    texts, _ = _batchers.of(space)
-    return texts.encode(text, timeout=PATIENCE, is_abandoned=client_has_gone.get())
-
-
-def encode_query_picture(space: EmbeddingSpace, picture: Image) -> Vectors:
-    """The same of an upright RGB picture."""
-    _, pictures = _batchers.of(space)
-    return pictures.encode(picture, timeout=PATIENCE, is_abandoned=client_has_gone.get())
+def encode_query(space: EmbeddingSpace, modality: Modality, query: Any) -> Vectors:
+    """The unit vector of a query, float32 (d,). Raises EncoderError, QueryAbandoned."""
+    batcher = _batchers.of(space).get(modality)
+    if batcher is None:
+        raise EncoderError(f"{space} knows no {modality}: choose another MMSEARCH_MODEL.")
+    return batcher.encode(query, timeout=PATIENCE, is_abandoned=client_has_gone.get())
 
 
 def recent_query_vectors(space: EmbeddingSpace) -> Vectors:
-    """Vectors of texts asked of this process, the very last at the end: float32 (n, d)."""
-    batchers = _batchers.known(space.pk)
-    vectors = [] if batchers is None else batchers[0].recent()
+    """Vectors of what was asked of this process, by modality the very last at the end.
+
+    float32 (n, d). Pictures are not remembered: these are texts.
+    """
+    batchers = _batchers.known(space.pk) or {}
+    vectors = [vector for batcher in batchers.values() for vector in batcher.recent()]
     return np.reshape(vectors, (len(vectors), space.dimension)).astype(np.float32)
 
 
-def _build(space: EmbeddingSpace) -> tuple[TextBatcher, PictureBatcher]:
+def _build(space: EmbeddingSpace) -> dict[Modality, Batcher]:
     encoder = encoder_of(space)
-    return TextBatcher(encoder), PictureBatcher(encoder)
+    return {each: Batcher(encoder, each) for each in encoder.modalities}
 
 
-_batchers: PerSpace[tuple[TextBatcher, PictureBatcher]] = PerSpace(_build)
+_batchers: PerSpace[dict[Modality, Batcher]] = PerSpace(_build)
 """With the vectors of recent texts, so that those of one space never answer for another."""

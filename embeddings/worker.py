@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, TypeVar
+from typing import Any, Final
 
 import numpy as np
 from django.db import transaction
@@ -23,8 +23,6 @@ from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.spaces import require_active_space
 
 logger = logging.getLogger(__name__)
-
-Input = TypeVar("Input", str, Image)
 
 BATCH_SIZE: Final = 64
 """Items a claim: one transaction, and the images that are in memory at once (times two)."""
@@ -141,12 +139,11 @@ def _encode(
     """Vectors by (item, modality), and errors by item; where a batch fails, item by item."""
     vectors: dict[tuple[int, Modality], Vectors] = {}
     try:
-        if images:
-            rows = _timed(Modality.IMAGE, encoder.encode_images, list(images.values()))
-            vectors |= {(pk, Modality.IMAGE): row for pk, row in zip(images, rows, strict=True)}
-        if captions:
-            rows = _timed(Modality.TEXT, encoder.encode_texts, list(captions.values()))
-            vectors |= {(pk, Modality.TEXT): row for pk, row in zip(captions, rows, strict=True)}
+        inputs: dict[int, Any]
+        for modality, inputs in ((Modality.IMAGE, images), (Modality.TEXT, captions)):
+            if inputs:
+                rows = _timed(encoder, modality, list(inputs.values()))
+                vectors |= {(pk, modality): row for pk, row in zip(inputs, rows, strict=True)}
     except Exception as exc:
         items = images.keys() | captions.keys()
         if not isinstance(exc, EncoderError):
@@ -180,11 +177,9 @@ def _refuse_unusable(
     return {key: vector for key, vector in vectors.items() if key[0] not in errors}, errors
 
 
-def _timed(
-    modality: Modality, encode: Callable[[Sequence[Input]], Vectors], inputs: Sequence[Input]
-) -> Vectors:
+def _timed(encoder: Encoder, modality: Modality, inputs: Sequence[Any]) -> Vectors:
     started = time.perf_counter()
-    rows = encode(inputs)
+    rows = encoder.encode(modality, inputs)
     elapsed = time.perf_counter() - started
     logger.info(
         "Encoded %d %ss in %.0f ms, %.1f a second",

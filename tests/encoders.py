@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from django.core.checks import CheckMessage
 from PIL.Image import Image
 
-from embeddings.encoders.base import Encoder, EncoderDescription, EncoderError, Vectors
+from embeddings.encoders.base import (
+    Encoder,
+    EncoderDescription,
+    EncoderError,
+    Modality,
+    Purpose,
+    Vectors,
+)
 
 COLOURS = {
     "red": (255, 0, 0),
@@ -44,14 +52,15 @@ class ColourEncoder(Encoder):
             dimension=4 + WORD_DIMENSIONS,
         )
 
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        if any(POISON in text for text in texts):
-            raise EncoderError("This text is poison.")
-        time.sleep(DELAY)
-        return _unit(np.array([_text_features(text) for text in texts]))
-
-    def encode_images(self, images: Sequence[Image]) -> Vectors:
-        return _unit(np.array([_image_features(image) for image in images]))
+    def encode(
+        self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
+    ) -> Vectors:
+        del purpose
+        if modality is Modality.TEXT:
+            if any(POISON in text for text in inputs):
+                raise EncoderError("This text is poison.")
+            time.sleep(DELAY)
+        return _unit(np.array([_FEATURES[modality](each) for each in inputs]))
 
     def check(self) -> list[CheckMessage]:
         return []
@@ -76,6 +85,12 @@ def _text_features(text: str) -> list[float]:
             features[4 + digest[0] % WORD_DIMENSIONS] += 0.5
     features[0] += 0.01
     return features.tolist()
+
+
+_FEATURES: dict[Modality, Callable[[Any], list[float]]] = {
+    Modality.IMAGE: _image_features,
+    Modality.TEXT: _text_features,
+}
 
 
 def _unit(rows: np.ndarray) -> Vectors:

@@ -281,12 +281,13 @@ def report_application(items: list[Item]) -> None:
     os.environ["MMSEARCH_MODEL"] = "starter"
     django.setup()
     from embeddings.backends import default_encoder
+    from embeddings.encoders.base import Modality
 
     encoder = default_encoder()
     with Image.open(DEMO / "images" / items[0].filename) as opened:
         picture = opened.convert("RGB")
-    image = _milliseconds(lambda: encoder.encode_images([picture]), 1)
-    text = _milliseconds(lambda: encoder.encode_texts([items[0].caption]), 1)
+    image = _milliseconds(lambda: encoder.encode(Modality.IMAGE, [picture]), 1)
+    text = _milliseconds(lambda: encoder.encode(Modality.TEXT, [items[0].caption]), 1)
     precision = encoder.describe().precision
     print(f"application, {precision}: picture {image:.2f} ms, text {text:.2f} ms, one thread")
 

@@ -14,7 +14,7 @@ from django.db import DatabaseError, transaction
 from catalog.ingest.pictures import Picture
 from catalog.ingest.records import ItemRecord, Outcome, OutcomeKind, rejected
 from catalog.models import Item, LinkedFolder, Tag
-from catalog.signals import items_saved
+from catalog.signals import items_changed, items_saved
 from catalog.storage import delete_after_commit, forget_linked_folders, linked_name
 
 logger = logging.getLogger(__name__)
@@ -258,6 +258,8 @@ def _apply(batch: Sequence[Prepared], changes: Sequence[_Change | Outcome]) -> N
     _write_tags(
         {change.item: record.tags or () for record, change in writes if "tags" in change.fields}
     )
+    if changed := [change.item.pk for _, change in writes if change.fields != {"dataset"}]:
+        items_changed.send(Item, item_ids=changed)
     reembed = [change.item.pk for _, change in writes if change.reembed]
     if reembed:
         items_saved.send(Item, item_ids=reembed)

@@ -1,4 +1,4 @@
-"""What every encoder is: text and pictures in, unit vectors out."""
+"""What every encoder is: inputs of a modality in, unit vectors out."""
 
 from __future__ import annotations
 
@@ -7,25 +7,33 @@ import enum
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
-    from PIL.Image import Image
 
 Vectors: TypeAlias = NDArray[np.float32]
 """float32 (n, d), every row L2-normalised."""
 
 
 class Modality(enum.StrEnum):
-    """The two kinds of content an item has; each gets a vector of its own."""
+    """The kinds of content that encoders know; each of an item's gets a vector of its own."""
 
     IMAGE = "image"
+    """Its inputs are upright RGB pictures (`PIL.Image.Image`)."""
     TEXT = "text"
+    """Its inputs are strings; what is longer than the model's context is cut."""
+
+
+class Purpose(enum.StrEnum):
+    """What a vector is for: some models read a query otherwise than what it is to find."""
+
+    DOCUMENT = "document"
+    QUERY = "query"
 
 
 class EncoderError(Exception):
@@ -50,11 +58,22 @@ class EncoderDescription:
     """Digest of everything between a picture or text and the network's input."""
     dimension: int
     """Length of a vector."""
+    modalities: tuple[Modality, ...] = (Modality.IMAGE, Modality.TEXT)
+    """What the encoder covers."""
+
+    @classmethod
+    def from_json(cls, fields: dict[str, Any]) -> EncoderDescription:
+        """The description whose `dataclasses.asdict` was written as JSON."""
+        described = cls(**fields)
+        modalities = tuple(Modality(name) for name in described.modalities)
+        return dataclasses.replace(described, modalities=modalities)
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest over all fields: the key of the embedding space."""
-        fields = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """Hex digest over the fields that make vectors: the key of the embedding space."""
+        identity = dataclasses.asdict(self)
+        del identity["modalities"]
+        fields = json.dumps(identity, sort_keys=True)
         return hashlib.sha256(fields.encode()).hexdigest()[:32]
 
 
@@ -66,13 +85,11 @@ def unit(vectors: Vectors) -> Vectors:
 
 
 class Encoder(ABC):
-    """Turns texts and pictures into unit vectors of one space. Thread-safe.
+    """Turns inputs of its modalities into unit vectors of one space. Thread-safe.
 
     Constructing an encoder loads nothing: the first call (or :meth:`warm_up`) does, so that
     `manage.py migrate` never pays for a model. Each tower loads on its own first use.
     """
-
-    modalities: frozenset[Modality] = frozenset(Modality)
 
     @abstractmethod
     def describe(self) -> EncoderDescription:
@@ -86,28 +103,24 @@ class Encoder(ABC):
         """Length of a vector."""
         return self.describe().dimension
 
-    @abstractmethod
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts; padded to the longest of the batch, cut at the model's context length.
-
-        Returns float32 (len(texts), d), L2-normalised. Raises EncoderError.
-        """
+    @property
+    def modalities(self) -> tuple[Modality, ...]:
+        """What it covers."""
+        return self.describe().modalities
 
     @abstractmethod
-    def encode_images(self, images: Sequence[Image]) -> Vectors:
-        """Encode upright RGB pictures.
+    def encode(
+        self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
+    ) -> Vectors:
+        """Encode any number of inputs of one of its modalities; what they are, `Modality` says.
 
-        Returns float32 (len(images), d), L2-normalised. Raises EncoderError.
+        Returns float32 (len(inputs), d), L2-normalised. Raises EncoderError.
         """
 
-    def warm_up(self, modalities: frozenset[Modality] = frozenset(Modality)) -> None:
-        """Load the named towers now and run each once."""
-        if Modality.TEXT in modalities:
-            self.encode_texts(["warm up"])
-        if Modality.IMAGE in modalities:
-            from PIL import Image
-
-            self.encode_images([Image.new("RGB", (64, 64), "white")])
+    def warm_up(self, modalities: Collection[Modality] | None = None) -> None:
+        """Load the towers of these modalities, by default of all, and run each once."""
+        for modality in self.modalities if modalities is None else modalities:
+            self.encode(modality, [_EXAMPLES[modality]()])
 
     def close(self) -> None:  # noqa: B027  nothing to release is the common case
         """Release the model's memory; a later call loads it again."""
@@ -115,3 +128,16 @@ class Encoder(ABC):
     @abstractmethod
     def check(self) -> list[CheckMessage]:
         """System-check messages about this encoder's configuration; loads no model."""
+
+
+def _white_picture() -> Any:
+    from PIL import Image
+
+    return Image.new("RGB", (64, 64), "white")
+
+
+_EXAMPLES: dict[Modality, Callable[[], Any]] = {
+    Modality.IMAGE: _white_picture,
+    Modality.TEXT: lambda: "warm up",
+}
+"""An input of each modality."""

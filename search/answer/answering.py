@@ -12,7 +12,7 @@ import numpy as np
 from catalog.models import Item
 from embeddings.encoders.base import Modality, Vectors
 from embeddings.models import EmbeddingSpace
-from embeddings.query_vectors import encode_query_picture, encode_query_text
+from embeddings.query_vectors import encode_query
 from search.answer.facets import FACET_DEPTH, Facets, count_facets
 from search.answer.filters import allowed_ids, count_searchable
 from search.answer.query import SearchQuery
@@ -129,9 +129,9 @@ def _encode(space: EmbeddingSpace, query: SearchQuery) -> dict[Modality, Vectors
     """One query vector a modality searched, from words and picture; float32 (d,) each."""
     parts = []
     if query.text.strip():
-        parts.append(encode_query_text(space, query.text))
+        parts.append(encode_query(space, Modality.TEXT, query.text))
     if query.image is not None:
-        parts.append(encode_query_picture(space, query.image))
+        parts.append(encode_query(space, Modality.IMAGE, query.image))
     if not parts:
         return {}
     return dict.fromkeys(query.modalities, _normalise(np.sum(parts, axis=0)))

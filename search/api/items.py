@@ -9,6 +9,7 @@ from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema_view
 from rest_framework import mixins, status
 from rest_framework.decorators import action
+from rest_framework.exceptions import NotFound
 from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -125,5 +126,7 @@ class ItemViewSet(
         return validated
 
     def _show(self, outcome: Outcome) -> Response:
-        item = self.get_queryset().get(item_id=outcome.item_id)
+        item = self.get_queryset().filter(item_id=outcome.item_id).first()
+        if item is None:
+            raise NotFound(f"Item {outcome.item_id!r} was stored, and deleted a moment later.")
         return Response(self.get_serializer(item).data)

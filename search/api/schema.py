@@ -123,6 +123,7 @@ ITEM_CREATE: Final = extend_schema(
             serializers.ItemSerializer, examples.ITEM, "An item of this id was there: updated"
         ),
         **_WRITE_ERRORS,
+        404: _error("Deleted meanwhile", "Item 'sunset-1' was stored, and deleted a moment later."),
     },
 )
 _ITEM_CHANGED: Final = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path, re_path, register_converter
 from django.urls.converters import StringConverter
-from drf_spectacular.views import SpectacularJSONAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from catalog.models import ITEM_ID_PATTERN
 from search.api import errors, legacy, status
 from search.api.bulk import BulkView
 from search.api.bulk_delete import BulkDeleteView
 from search.api.items import ITEM_ACTIONS, ItemViewSet
+from search.api.openapi import OpenApiDocument
 from search.api.search import SearchView
 
 
@@ -45,7 +46,7 @@ api_urls: list[URLPattern] = [
         name="api-item-similar",
     ),
     path("api/v1/search/", SearchView.as_view(), name="api-search"),
-    path("openapi.json", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("openapi.json", OpenApiDocument.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("healthz", status.Healthz.as_view(), name="healthz"),
     path("readyz", status.Readyz.as_view(), name="readyz"),

@@ -89,7 +89,7 @@ class Following:
 
     def _follow(self, space: EmbeddingSpace) -> None:
         if space.pk not in self._warm:
-            encoder_of(space).warm_up(frozenset({Modality.TEXT}))
+            encoder_of(space).warm_up({Modality.TEXT})
         index_of(space).catch_up()
         self._warm.add(space.pk)
 

@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 
 from embeddings.backends import encoder_of
-from embeddings.encoders.base import Encoder, EncoderError
-from embeddings.query_vectors import encode_query_text
+from embeddings.encoders.base import Encoder, EncoderError, Modality
+from embeddings.query_vectors import encode_query
 from embeddings.spaces import SpaceError, require_active_space
 from search.index.space_index import active_index
 
@@ -70,7 +70,7 @@ def _model() -> str:
         space = require_active_space()
         encoder = encoder_of(space)
         if encoder not in _answered:
-            encode_query_text(space, "ready")
+            encode_query(space, Modality.TEXT, "ready")
             _answered.add(encoder)
     except (SpaceError, EncoderError) as exc:
         return str(exc)

@@ -5,16 +5,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 from django.core.checks import CheckMessage
-from PIL.Image import Image
 from PIL.Image import new as new_image
 
 from embeddings import batching
-from embeddings.batching import PictureBatcher, QueryAbandoned, TextBatcher
-from embeddings.encoders.base import Encoder, EncoderDescription, EncoderError, Vectors
+from embeddings.batching import Batcher, QueryAbandoned
+from embeddings.encoders.base import (
+    Encoder,
+    EncoderDescription,
+    EncoderError,
+    Modality,
+    Purpose,
+    Vectors,
+)
 
 
 class HeldEncoder(Encoder):
@@ -31,16 +38,17 @@ class HeldEncoder(Encoder):
             model="held", revision="1", precision="fp32", preprocessing="none", dimension=1
         )
 
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+    def encode(
+        self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
+    ) -> Vectors:
+        assert purpose is Purpose.QUERY
+        texts = inputs if modality is Modality.TEXT else ["x" * image.width for image in inputs]
         self.batches.append(list(texts))
         self.entered.set()
         assert self.gate.wait(30)
         if "bad" in texts:
             raise EncoderError("bad cannot be encoded")
         return np.array([[len(text)] for text in texts], np.float32)
-
-    def encode_images(self, images: Sequence[Image]) -> Vectors:
-        return self.encode_texts(["x" * image.width for image in images])
 
     def check(self) -> list[CheckMessage]:
         return []
@@ -52,13 +60,11 @@ def encoder() -> HeldEncoder:
 
 
 @pytest.fixture
-def batcher(encoder: HeldEncoder) -> TextBatcher:
-    return TextBatcher(encoder)
+def batcher(encoder: HeldEncoder) -> Batcher:
+    return Batcher(encoder, Modality.TEXT)
 
 
-def hold(
-    pool: ThreadPoolExecutor, batcher: TextBatcher, encoder: HeldEncoder
-) -> Future[np.ndarray]:
+def hold(pool: ThreadPoolExecutor, batcher: Batcher, encoder: HeldEncoder) -> Future[np.ndarray]:
     """Start encoding "first" and return once the encoder is in the middle of it."""
     encoder.gate.clear()
     future = pool.submit(batcher.encode, "first")
@@ -66,14 +72,14 @@ def hold(
     return future
 
 
-def wait_for_callers(batcher: TextBatcher, count: int) -> None:
+def wait_for_callers(batcher: Batcher, count: int) -> None:
     """Return once `count` callers besides the encoding one are waiting."""
     pause = threading.Event()
     while sum(entry.callers for entry in list(batcher._entries.values())) < count + 1:
         pause.wait(0.001)
 
 
-def test_a_lone_text_is_encoded_at_once(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+def test_a_lone_text_is_encoded_at_once(batcher: Batcher, encoder: HeldEncoder) -> None:
     vector = batcher.encode("abc")
 
     assert vector.dtype == np.float32
@@ -82,7 +88,7 @@ def test_a_lone_text_is_encoded_at_once(batcher: TextBatcher, encoder: HeldEncod
 
 
 def test_texts_that_arrive_meanwhile_are_encoded_together(
-    batcher: TextBatcher, encoder: HeldEncoder
+    batcher: Batcher, encoder: HeldEncoder
 ) -> None:
     with ThreadPoolExecutor(8) as pool:
         first = hold(pool, batcher, encoder)
@@ -96,7 +102,7 @@ def test_texts_that_arrive_meanwhile_are_encoded_together(
     assert [len(batch) for batch in encoder.batches] == [1, 6]
 
 
-def test_equal_texts_are_encoded_once(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+def test_equal_texts_are_encoded_once(batcher: Batcher, encoder: HeldEncoder) -> None:
     with ThreadPoolExecutor(5) as pool:
         hold(pool, batcher, encoder)
         futures = [pool.submit(batcher.encode, text) for text in ("first", "a", "a", "a")]
@@ -109,7 +115,7 @@ def test_equal_texts_are_encoded_once(batcher: TextBatcher, encoder: HeldEncoder
 
 
 def test_a_batch_is_bounded(
-    batcher: TextBatcher, encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch
+    batcher: Batcher, encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "MAX_BATCH", 2)
     with ThreadPoolExecutor(6) as pool:
@@ -123,18 +129,18 @@ def test_a_batch_is_bounded(
     assert [len(batch) for batch in encoder.batches] == [1, 2, 2, 1]
 
 
-def test_a_recent_text_is_not_encoded_again(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+def test_a_recent_text_is_not_encoded_again(batcher: Batcher, encoder: HeldEncoder) -> None:
     assert batcher.encode("abc") is batcher.encode("abc")
     assert encoder.batches == [["abc"]]
 
 
-def test_a_remembered_vector_cannot_be_changed(batcher: TextBatcher) -> None:
+def test_a_remembered_vector_cannot_be_changed(batcher: Batcher) -> None:
     with pytest.raises(ValueError, match="read-only"):
         batcher.encode("abc")[0] = 0
 
 
 def test_the_least_recent_text_is_forgotten_first(
-    batcher: TextBatcher, encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch
+    batcher: Batcher, encoder: HeldEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(batching, "REMEMBERED", 2)
     for text in ("a", "b", "a", "c", "a", "b"):
@@ -143,8 +149,8 @@ def test_the_least_recent_text_is_forgotten_first(
     assert encoder.batches == [["a"], ["b"], ["c"], ["b"]]
 
 
-def test_a_very_long_text_is_not_remembered(batcher: TextBatcher, encoder: HeldEncoder) -> None:
-    text = "x" * (batching.LONGEST_REMEMBERED + 1)
+def test_a_very_long_text_is_not_remembered(batcher: Batcher, encoder: HeldEncoder) -> None:
+    text = "x" * batching.LARGEST_REMEMBERED
     batcher.encode(text)
     batcher.encode(text)
 
@@ -152,7 +158,7 @@ def test_a_very_long_text_is_not_remembered(batcher: TextBatcher, encoder: HeldE
 
 
 def test_a_text_that_fails_fails_alone_and_for_every_caller(
-    batcher: TextBatcher, encoder: HeldEncoder
+    batcher: Batcher, encoder: HeldEncoder
 ) -> None:
     with ThreadPoolExecutor(5) as pool:
         hold(pool, batcher, encoder)
@@ -166,7 +172,7 @@ def test_a_text_that_fails_fails_alone_and_for_every_caller(
     assert good.result().tolist() == [4.0]
 
 
-def test_a_failed_text_is_tried_again_next_time(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+def test_a_failed_text_is_tried_again_next_time(batcher: Batcher, encoder: HeldEncoder) -> None:
     for _ in range(2):
         with pytest.raises(EncoderError, match=r"^bad cannot be encoded$"):
             batcher.encode("bad")
@@ -175,12 +181,12 @@ def test_a_failed_text_is_tried_again_next_time(batcher: TextBatcher, encoder: H
 
 
 def test_a_text_that_nobody_waits_for_is_not_encoded(
-    batcher: TextBatcher, encoder: HeldEncoder
+    batcher: Batcher, encoder: HeldEncoder
 ) -> None:
     with ThreadPoolExecutor(3) as pool:
         hold(pool, batcher, encoder)
         waiting = pool.submit(batcher.encode, "waiting")
-        with pytest.raises(EncoderError, match=r"^The text was not encoded within 0\.01 seconds"):
+        with pytest.raises(EncoderError, match=r"^The query was not encoded within 0\.01 seconds"):
             batcher.encode("abandoned", timeout=0.01)
         wait_for_callers(batcher, 1)
         encoder.gate.set()
@@ -190,7 +196,7 @@ def test_a_text_that_nobody_waits_for_is_not_encoded(
 
 
 def test_whoever_has_gone_is_told_while_the_others_are_encoded(
-    batcher: TextBatcher, encoder: HeldEncoder
+    batcher: Batcher, encoder: HeldEncoder
 ) -> None:
     def gone() -> bool:
         encoder.gate.clear()  # the batch that leaves this text out is held
@@ -213,7 +219,7 @@ def test_whoever_has_gone_is_told_while_the_others_are_encoded(
 
 
 def test_a_text_that_somebody_else_waits_for_is_still_encoded(
-    batcher: TextBatcher, encoder: HeldEncoder
+    batcher: Batcher, encoder: HeldEncoder
 ) -> None:
     with ThreadPoolExecutor(3) as pool:
         hold(pool, batcher, encoder)
@@ -227,7 +233,7 @@ def test_a_text_that_somebody_else_waits_for_is_still_encoded(
     assert encoder.batches == [["first"], ["shared"]]
 
 
-def test_many_threads_all_get_their_own_answer(batcher: TextBatcher, encoder: HeldEncoder) -> None:
+def test_many_threads_all_get_their_own_answer(batcher: Batcher, encoder: HeldEncoder) -> None:
     texts = ["x" * (index % 50 + 1) for index in range(2000)]
     with ThreadPoolExecutor(32) as pool:
         answers = [vector.tolist() for vector in pool.map(batcher.encode, texts)]
@@ -237,7 +243,7 @@ def test_many_threads_all_get_their_own_answer(batcher: TextBatcher, encoder: He
 
 
 def test_a_text_whose_clients_have_all_gone_is_not_encoded(
-    batcher: TextBatcher, encoder: HeldEncoder
+    batcher: Batcher, encoder: HeldEncoder
 ) -> None:
     with ThreadPoolExecutor(5) as pool:
         first = hold(pool, batcher, encoder)
@@ -262,9 +268,7 @@ def test_a_text_whose_clients_have_all_gone_is_not_encoded(
     ]
 
 
-def test_a_leader_whose_client_has_gone_hands_over(
-    batcher: TextBatcher, encoder: HeldEncoder
-) -> None:
+def test_a_leader_whose_client_has_gone_hands_over(batcher: Batcher, encoder: HeldEncoder) -> None:
     with pytest.raises(QueryAbandoned, match="The client has gone"):
         batcher.encode("gone", is_abandoned=lambda: True)
 
@@ -273,7 +277,7 @@ def test_a_leader_whose_client_has_gone_hands_over(
 
 
 def test_pictures_are_batched_and_abandoned_like_texts(encoder: HeldEncoder) -> None:
-    pictures = PictureBatcher(encoder)
+    pictures = Batcher(encoder, Modality.IMAGE)
     encoder.gate.clear()
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(pictures.encode, new_image("RGB", (9, 1)))
@@ -283,7 +287,7 @@ def test_pictures_are_batched_and_abandoned_like_texts(encoder: HeldEncoder) -> 
         pause = threading.Event()
         while len(pictures._entries) < 4:
             pause.wait(0.001)
-        with pytest.raises(EncoderError, match=r"^The picture was not encoded within 0\.01 sec"):
+        with pytest.raises(EncoderError, match=r"^The query was not encoded within 0\.01 sec"):
             pictures.encode(new_image("RGB", (5, 1)), timeout=0.01)
         encoder.gate.set()
         answers = [future.result(30).tolist() for future in (first, *others)]

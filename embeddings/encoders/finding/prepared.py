@@ -50,7 +50,7 @@ class Prepared:
             return None
         return cls(
             directory=directory,
-            description=EncoderDescription(**manifest["description"]),
+            description=EncoderDescription.from_json(manifest["description"]),
             preprocessing=Preprocessing.from_json(manifest["preprocessing"]),
             context_length=manifest["context_length"],
             eos_token_id=manifest["eos_token_id"],

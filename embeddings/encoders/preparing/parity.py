@@ -6,13 +6,13 @@ import csv
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embeddings.encoders.base import Vectors
+from embeddings.encoders.base import Modality, Vectors
 
 DEMO: Final = Path(__file__).resolve().parents[3] / "demo"
 SAMPLES: Final = 200
@@ -27,11 +27,9 @@ TOP_OVERLAP: Final = 0.95
 
 
 class Encodes(Protocol):
-    """The half of an encoder that is compared."""
+    """The part of an encoder that is compared."""
 
-    def encode_texts(self, texts: Sequence[str]) -> Vectors: ...
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Vectors: ...
+    def encode(self, modality: Modality, inputs: Sequence[Any]) -> Vectors: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +81,8 @@ def encode_samples(encoder: Encodes, samples: Samples) -> Encoded:
     """Encode texts and pictures."""
     nothing = np.empty((0, 0), np.float32)
     return Encoded(
-        encoder.encode_texts(samples.texts) if samples.texts else nothing,
-        encoder.encode_images(samples.images) if samples.images else nothing,
+        encoder.encode(Modality.TEXT, samples.texts) if samples.texts else nothing,
+        encoder.encode(Modality.IMAGE, samples.images) if samples.images else nothing,
     )
 
 

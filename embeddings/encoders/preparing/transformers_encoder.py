@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from transformers import CLIPModel
 from transformers.utils import logging as transformers_logging
 
-from embeddings.encoders.base import Encoder, EncoderDescription, EncoderError, Vectors, unit
+from embeddings.encoders.base import (
+    Encoder,
+    EncoderDescription,
+    EncoderError,
+    Modality,
+    Purpose,
+    Vectors,
+    unit,
+)
 from embeddings.encoders.finding.model_files import ModelFiles, resolve_model
 from embeddings.encoders.finding.usable import check_model
 from embeddings.encoders.serving.tokenization import ClipTokenizer, pad, read_tokenizer
@@ -39,7 +47,17 @@ class TransformersEncoder(Encoder):
     def describe(self) -> EncoderDescription:
         return resolve_model(self._name).describe("fp32")
 
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+    def encode(
+        self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
+    ) -> Vectors:
+        del purpose
+        towers: dict[Modality, Callable[[Sequence[Any]], Vectors]] = {
+            Modality.TEXT: self._encode_texts,
+            Modality.IMAGE: self._encode_images,
+        }
+        return towers[modality](inputs)
+
+    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         loaded = self._load()
         out = np.empty((len(texts), loaded.files.config.dimension), np.float32)
         for start in range(0, len(texts), BATCH):
@@ -50,7 +68,7 @@ class TransformersEncoder(Encoder):
             out[start : start + BATCH] = _numpy(features)
         return unit(out)
 
-    def encode_images(self, images: Sequence[Image]) -> Vectors:
+    def _encode_images(self, images: Sequence[Image]) -> Vectors:
         loaded = self._load()
         preprocessing = loaded.files.preprocessing
         out = np.empty((len(images), loaded.files.config.dimension), np.float32)

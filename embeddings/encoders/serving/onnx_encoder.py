@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from embeddings.encoders.base import Encoder, EncoderDescription, Vectors
+from embeddings.encoders.base import Encoder, EncoderDescription, Modality, Purpose, Vectors
 from embeddings.encoders.finding.model_files import STARTER
 from embeddings.encoders.finding.prepared import Prepared, check_precision
 from embeddings.encoders.finding.usable import check_model
@@ -17,7 +17,6 @@ from embeddings.encoders.serving.onnx_towers import OnnxTowers, uses_cuda
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
-    from PIL.Image import Image
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +50,10 @@ class OnnxEncoder(Encoder):
     def describe(self) -> EncoderDescription:
         return self._load().prepared.description
 
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
-        return self._load().encode_texts(texts)
-
-    def encode_images(self, images: Sequence[Image]) -> Vectors:
-        return self._load().encode_images(images)
+    def encode(
+        self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
+    ) -> Vectors:
+        return self._load().encode(modality, inputs, purpose=purpose)
 
     def close(self) -> None:
         with self._lock:

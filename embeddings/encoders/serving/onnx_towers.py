@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from embeddings.encoders.base import EncoderError, Vectors, unit
+from embeddings.encoders.base import EncoderError, Modality, Purpose, Vectors, unit
 from embeddings.encoders.finding.prepared import IMAGE_TOWER, TEXT_TOWER, TOKENIZER, Prepared
 from embeddings.encoders.serving.tokenization import ClipTokenizer, pad
 
@@ -46,7 +46,18 @@ class OnnxTowers:
         self._text: Any = None
         self._image: Any = None
 
-    def encode_texts(self, texts: Sequence[str]) -> Vectors:
+    def encode(
+        self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
+    ) -> Vectors:
+        """The contract of `Encoder.encode`; a CLIP reads queries as it reads documents."""
+        del purpose
+        towers: dict[Modality, Callable[[Sequence[Any]], Vectors]] = {
+            Modality.TEXT: self._encode_texts,
+            Modality.IMAGE: self._encode_images,
+        }
+        return towers[modality](inputs)
+
+    def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         session, tokenizer = self._text_tower()
         rows = tokenizer.tokens(texts)
         # Neighbours in length share a batch, so that one long text does not pad the others.
@@ -62,7 +73,7 @@ class OnnxTowers:
         self._side_by_side(run, order, TEXT_BATCH)
         return unit(out)
 
-    def encode_images(self, images: Sequence[Image]) -> Vectors:
+    def _encode_images(self, images: Sequence[Image]) -> Vectors:
         session = self._image_tower()
         out = np.empty((len(images), self.prepared.description.dimension), np.float32)
 

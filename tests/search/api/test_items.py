@@ -15,8 +15,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import DjangoCaptureOnCommitCallbacks
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.test import APIClient
 
+from catalog.ingest import Outcome
 from catalog.models import Item
 from embeddings import jobs, worker
 from embeddings.models import EmbeddingJob, EmbeddingSpace
@@ -365,6 +367,27 @@ def test_a_change_does_not_bring_a_deleted_item_back(
     assert (answer.status_code, answer.json()) == (404, {"detail": "There is no item 'gone'."})
     assert not Item.objects.filter(item_id="gone").exists()
     assert list(Path(settings.MEDIA_ROOT).rglob("gone_*")) == []
+
+
+@pytest.mark.parametrize(("method", "address"), [("post", ITEMS), ("put", f"{ITEMS}gone/")])
+def test_an_item_deleted_before_it_is_shown_answers_404(
+    api: APIClient,
+    make_item: MakeItem,
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    address: str,
+) -> None:
+    make_item(item_id="gone", caption="a")
+    show = ItemViewSet._show
+
+    def delete_before(view: ItemViewSet, outcome: Outcome) -> Response:
+        Item.objects.filter(item_id="gone").delete()
+        return show(view, outcome)
+
+    monkeypatch.setattr(ItemViewSet, "_show", delete_before)
+    answer = getattr(api, method)(address, {"item_id": "gone", "caption": "b"})
+    assert answer.status_code == 404
+    assert answer.json() == {"detail": "Item 'gone' was stored, and deleted a moment later."}
 
 
 def test_an_order_of_nothing_is_the_usual_order(

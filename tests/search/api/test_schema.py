@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -200,3 +203,23 @@ def test_openapi_json_is_served(
     answer = client.get("/openapi.json")
     assert answer.status_code == 200
     assert answer.json()["paths"].keys() == schema["paths"].keys()
+
+
+def test_openapi_json_is_made_once_whoever_asks_first() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.search.api.many_ask_first"],
+        env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[200]\n"
+
+
+def test_openapi_json_is_the_same_whatever_is_asked_with(
+    client: Client, space: EmbeddingSpace
+) -> None:
+    plain = client.get("/openapi.json")
+    odd = client.get("/openapi.json", {"version": "1\r\nSet-Cookie: a=b", "lang": "de"})
+    assert (odd.status_code, odd.content) == (200, plain.content)
+    assert odd["Content-Type"] == "application/vnd.oai.openapi+json"

@@ -35,7 +35,7 @@ def test_texts_padded_to_the_longest_equal_texts_padded_to_the_end(
     with torch.inference_mode():
         expected = CLIPModel.from_pretrained(tiny_clip).get_text_features(**inputs).pooler_output
 
-    got = reference.encode_texts(texts)
+    got = reference.encode(Modality.TEXT, texts)
 
     assert got.shape == (len(texts), DIMENSION)
     assert got.dtype == np.float32
@@ -49,7 +49,7 @@ def test_pictures_equal_the_processors(reference: TransformersEncoder, tiny_clip
     with torch.inference_mode():
         expected = CLIPModel.from_pretrained(tiny_clip).get_image_features(pixels).pooler_output
 
-    got = reference.encode_images(images)
+    got = reference.encode(Modality.IMAGE, images)
 
     assert got.shape == (40, DIMENSION)
     assert got.dtype == np.float32
@@ -57,12 +57,12 @@ def test_pictures_equal_the_processors(reference: TransformersEncoder, tiny_clip
 
 
 def test_nothing_encodes_to_nothing(reference: TransformersEncoder) -> None:
-    assert reference.encode_texts([]).shape == (0, DIMENSION)
-    assert reference.encode_images([]).shape == (0, DIMENSION)
+    assert reference.encode(Modality.TEXT, []).shape == (0, DIMENSION)
+    assert reference.encode(Modality.IMAGE, []).shape == (0, DIMENSION)
 
 
 def test_it_describes_itself(reference: TransformersEncoder) -> None:
-    assert reference.modalities == set(Modality)
+    assert reference.modalities == (Modality.IMAGE, Modality.TEXT)
     assert reference.describe().precision == "fp32"
     assert reference.dimension == DIMENSION
     assert reference.check() == []
@@ -70,10 +70,10 @@ def test_it_describes_itself(reference: TransformersEncoder) -> None:
 
 def test_a_closed_encoder_loads_again(tiny_clip: Path) -> None:
     encoder = TransformersEncoder(str(tiny_clip), device="cpu")
-    before = encoder.encode_texts(["the fox"])
+    before = encoder.encode(Modality.TEXT, ["the fox"])
     encoder.close()
 
-    np.testing.assert_array_equal(encoder.encode_texts(["the fox"]), before)
+    np.testing.assert_array_equal(encoder.encode(Modality.TEXT, ["the fox"]), before)
 
 
 def test_weights_that_cannot_be_read_are_named(tiny_clip: Path, tmp_path: Path) -> None:
@@ -83,4 +83,4 @@ def test_weights_that_cannot_be_read_are_named(tiny_clip: Path, tmp_path: Path) 
     encoder = TransformersEncoder(str(tmp_path), device="cpu")
 
     with pytest.raises(EncoderError, match=r"cannot be loaded .* copy the model again"):
-        encoder.encode_texts(["the fox"])
+        encoder.encode(Modality.TEXT, ["the fox"])

@@ -1,0 +1,34 @@
+"""The OpenAPI document."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import Any, Final
+
+from django.http import HttpResponse
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer
+from drf_spectacular.utils import extend_schema
+from drf_spectacular.views import SpectacularJSONAPIView
+from rest_framework.request import Request
+
+_making: Final = threading.Lock()
+
+
+class OpenApiDocument(SpectacularJSONAPIView):
+    """Gives everybody the same document; parameters of the request change nothing."""
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:  # noqa: ARG002
+        with _making:  # drf-spectacular loads its extensions while it works, and has no lock
+            document = _made()
+        return HttpResponse(document, content_type=OpenApiJsonRenderer.media_type)
+
+
+@functools.cache
+def _made() -> bytes:
+    """Made once a process, for it takes a good part of a second."""
+    schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    document: bytes = OpenApiJsonRenderer().render(schema)
+    return document
