@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  Django's name
 from django.core.exceptions import ImproperlyConfigured
 
 from embeddings.backends import build_encoder
@@ -15,6 +15,15 @@ from embeddings.backends import build_encoder
 def check_encoder(**_: Any) -> list[CheckMessage]:
     """embeddings.E001: the encoder's settings are wrong; the encoder adds its own messages."""
     try:
-        return build_encoder(settings.MMSEARCH_MODEL).check()
+        return [_as_it_matters(each) for each in build_encoder(settings.MMSEARCH_MODEL).check()]
     except ImproperlyConfigured as exc:
         return [Error(str(exc), hint="See MMSEARCH_ENCODER.", id="embeddings.E001")]
+
+
+def _as_it_matters(message: CheckMessage) -> CheckMessage:
+    """A model that vanished since the last start stops no other: its space says what it lacks."""
+    choice = settings.MMSEARCH_MODEL_CHOICE
+    is_the_last = choice.exists() and choice.read_text().strip() == settings.MMSEARCH_MODEL
+    if message.id == "embeddings.E010" and is_the_last:
+        return Warning(message.msg, message.hint, message.obj, "embeddings.W011")
+    return message

@@ -44,7 +44,8 @@ class EmbeddingSpace(models.Model):
         help_text="Part of the name of the index's files: no other space's are taken for them.",
     )
     source = models.CharField(
-        max_length=1000, help_text="How its model was named: a hub name, or a directory's full path."
+        max_length=1000,
+        help_text="How its model was named: a hub name, or a directory's full path.",
     )
     model = models.CharField(max_length=500)
     revision = models.CharField(max_length=100)

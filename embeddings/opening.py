@@ -42,7 +42,10 @@ class Opening:
             if self.takes_over
             else f"`manage.py activate_space {self.space.pk}` lets it answer once it is complete"
         )
-        return f"Space {self.space.pk}, {self.space}, is built beside the active one; {waiting}. {then}."
+        return (
+            f"Space {self.space.pk}, {self.space}, is kept beside the active one; {waiting}."
+            f" {then}."
+        )
 
 
 def open_space(
@@ -69,14 +72,15 @@ def open_space(
             if not (is_wish or (active is not None and active.model == description.model)):
                 return Opening(None, 0, takes_over=False)
             space = _create(name, description)
-        if active is None or not Item.objects.exists():
+        is_empty = not Item.objects.exists()
+        if is_empty:
+            space.complete_since = timezone.now()
+            space.save(update_fields=["complete_since"])
+        if active is None or is_empty:
             switching.make_active(space)
-        elif is_wish or is_new:
-            if takes_over or space == active:
-                switching.wish(space)
-    opening = Opening(
-        space, jobs.enqueue_missing(space), takes_over=switching.is_wished(space)
-    )
+        elif (is_wish or is_new) and (takes_over or space == active):
+            switching.wish(space)
+    opening = Opening(space, jobs.enqueue_missing(space), takes_over=switching.is_wished(space))
     logger.info("%s", opening)
     return opening
 

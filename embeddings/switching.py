@@ -61,6 +61,17 @@ def wish(space: EmbeddingSpace, *, incomplete_too: bool = False) -> None:
     )
 
 
+def refuse_incomplete(space: EmbeddingSpace) -> None:
+    """Raise SpaceError where `space` never held all that the active one holds."""
+    if space.complete_since is None and space.state != State.ACTIVE:
+        lacking = lacking_beside_active(space).count()
+        raise SpaceError(
+            f"Space {space.pk}, {space}, is incomplete: {lacking:,} items that can be found now"
+            " could not be found any more. Wait until `manage.py spaces` calls it ready, mend what"
+            " failed (`manage.py retry_failed`), or let it answer as it is with --partial."
+        )
+
+
 def is_wished(space: EmbeddingSpace) -> bool:
     """Whether `space` is to take over."""
     return SpaceSwitch.objects.filter(target=space).exists()
@@ -141,7 +152,7 @@ def space_to_roll_back_to() -> EmbeddingSpace:
 
 
 def _is_announced(switch: SpaceSwitch) -> bool:
-    return switch.incomplete_too or switch.target.state == State.READY
+    return switch.incomplete_too or switch.target.complete_since is not None
 
 
 def _cold(target: EmbeddingSpace) -> QuerySet[ServingProcess]:

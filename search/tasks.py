@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from embeddings import per_space
+from embeddings.retiring import free, half_freed
 from embeddings.spaces import live_spaces
 from search.index import maintenance
 from search.index.space_index import index_of, let_go_of_index
@@ -33,4 +34,8 @@ def maintain_index() -> int:
             if snapshots:
                 let_go_of_index(space)  # gives back the pages of the files just written
             written += snapshots
+        for space in half_freed():
+            deleted = sum(free(space))
+            maintenance.delete_folder(space)
+            logger.info("Space %d, %s: %d rows deleted", space.pk, space, deleted)
     return written

@@ -14,7 +14,7 @@ from PIL import Image
 
 from catalog.ingest import ItemRecord, OutcomeKind, UploadedImage, ingest_one
 from catalog.models import Item
-from embeddings import per_space, worker
+from embeddings import overview, per_space, worker
 from embeddings.models import EmbeddingSpace
 from embeddings.opening import open_space
 
@@ -37,6 +37,7 @@ def picture(
 def _fresh_index() -> Iterator[None]:
     """No index, snapshot or encoder of one test is seen by another."""
     per_space.reset()
+    overview.forget_outline()
     yield
     per_space.reset()
     shutil.rmtree(settings.MMSEARCH_INDEX_DIR, ignore_errors=True)

@@ -15,7 +15,7 @@ from embeddings.encoders.base import Modality
 from embeddings.models import EmbeddingSpace
 from embeddings.serving_processes import Presence
 from search.index import maintenance
-from search.index.space_index import SpaceIndex, active_index, index_of
+from search.index.space_index import active_index, index_of
 
 logger = logging.getLogger(__name__)
 

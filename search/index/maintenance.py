@@ -152,6 +152,11 @@ def sweep_folders() -> int:
     return swept
 
 
+def delete_folder(space: EmbeddingSpace) -> None:
+    """Delete a retired space's snapshots; who still reads them keeps what it has open."""
+    shutil.rmtree(space_directory(space), ignore_errors=True)
+
+
 def compare(index: SpaceIndex) -> list[Comparison]:
     """Compare every vector of the index with the database, after following the log."""
     index.catch_up()

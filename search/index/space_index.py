@@ -1,7 +1,7 @@
 """The index of a space: one vector store per modality, following the change log.
 
-One per space and process. Nobody pushes into it: every search (and, in a serving process, a background
-thread) pulls what the log says has changed.
+One per space and process. Nobody pushes into it: every search (and, in a serving process, a
+background thread) pulls what the log says has changed.
 """
 
 from __future__ import annotations

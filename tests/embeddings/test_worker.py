@@ -13,7 +13,7 @@ from catalog.models import Item
 from embeddings import jobs, states, worker
 from embeddings.backends import encoder_of
 from embeddings.encoders.base import Modality
-from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorChange
+from embeddings.models import Embedding, EmbeddingJob, VectorChange
 from embeddings.spaces import require_active_space
 from embeddings.states import ItemState
 from tests.encoders import POISON

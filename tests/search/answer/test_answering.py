@@ -99,7 +99,9 @@ class TestSearch:
             search(SearchQuery(text="red", top_n=top_n))
 
     def test_scores_are_centred_inner_products(self) -> None:
-        query = encoder_of(require_active_space()).encode(Modality.TEXT, ["red"])[0].astype(np.float64)
+        query = (
+            encoder_of(require_active_space()).encode(Modality.TEXT, ["red"])[0].astype(np.float64)
+        )
         images = {
             row.item.item_id: row.as_array().astype(np.float64)
             for row in Embedding.objects.filter(modality="image").select_related("item")

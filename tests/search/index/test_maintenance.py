@@ -11,23 +11,19 @@ from typing import NoReturn
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.test import override_settings
 
 from catalog.models import Item
 from embeddings import per_space, worker
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
-from embeddings.opening import open_space, retire_space
+from embeddings.retiring import free, retire_space
 from search.answer.answering import search
 from search.answer.query import SearchQuery
 from search.index import maintenance
 from search.index.space_index import active_index, space_directory, synced_index
 from search.index.stores.faiss.snapshot import SnapshotDirectory
 from search.tasks import maintain_index
-
-
-def other_model() -> override_settings:
-    return override_settings(MMSEARCH_MODEL="other")
+from tests.spaces import take_over
 
 
 def grow_old(folder: Path) -> None:
@@ -42,16 +38,13 @@ def test_a_space_opened_again_holds_no_ghosts(
     index.catch_up()
     assert maintenance.compact(index, force=True) == 2
     assert maintenance.prune_log(index) > 0
-    with other_model():
-        open_space()
-        retire_space(space)
-        for name in ("red", "green"):
-            indexed_items[name].delete()
-        worker.drain()
-    again = open_space().space
+    take_over("other")
+    retire_space(space)
+    sum(free(space))
+    for name in ("red", "green"):
+        indexed_items[name].delete()
+    again = take_over("colour")
 
-    assert search(SearchQuery(text="red")).hits == ()
-    worker.drain()
     assert {hit.item.item_id for hit in search(SearchQuery(text="red")).hits} == {"blue", "words"}
     assert all(each.agrees for each in maintenance.compare(active_index()))
     assert VectorChange.objects.exclude(space=again).filter(space=space).count() == 0
@@ -67,23 +60,22 @@ def test_folders_of_retired_and_unknown_spaces_go_after_a_while(space: Embedding
     foreign = settings.MMSEARCH_INDEX_DIR / "backup"
     (unknown / "image").mkdir(parents=True)
     (foreign / "papers").mkdir(parents=True)
-    with other_model():
-        open_space()
-        worker.drain()
-        retire_space(space)
-        kept = active_index()
-        kept.catch_up()
-        maintenance.compact(kept, force=True)
-        maintain_index()
-        assert retired.exists()
-        assert unknown.exists()
-        grow_old(retired)
-        grow_old(unknown)
-        maintain_index()
-        assert not retired.exists()
-        assert not unknown.exists()
-        assert foreign.exists()
-        assert space_directory(EmbeddingSpace.objects.get(state="active")).exists()
+    used = take_over("other")
+    retire_space(space)
+    sum(free(space))
+    kept = active_index()
+    kept.catch_up()
+    maintenance.compact(kept, force=True)
+    maintain_index()
+    assert retired.exists()
+    assert unknown.exists()
+    grow_old(retired)
+    grow_old(unknown)
+    maintain_index()
+    assert not retired.exists()
+    assert not unknown.exists()
+    assert foreign.exists()
+    assert space_directory(used).exists()
 
 
 @pytest.mark.usefixtures("indexed_items")

@@ -239,7 +239,10 @@ def test_recall_is_measured_on_what_people_asked_too(
 
     assert groups == [[3], [3, maintenance.RECALL_SAMPLE]]
     last = f"question {maintenance.RECALL_SAMPLE + 5}"
-    assert recent_query_vectors()[-1].tolist() == encode_query(Modality.TEXT, last).tolist()
+    assert (
+        recent_query_vectors(index.space)[-1].tolist()
+        == encode_query(index.space, Modality.TEXT, last).tolist()
+    )
 
 
 @pytest.mark.parametrize("step", ["_load", "_replay"])
