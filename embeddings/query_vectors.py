@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -27,6 +27,11 @@ def encode_query(space: EmbeddingSpace, modality: Modality, query: Any) -> Vecto
     if batcher is None:
         raise EncoderError(f"{space} knows no {modality}: choose another MMSEARCH_MODEL.")
     return batcher.encode(query, timeout=PATIENCE, is_abandoned=client_has_gone.get())
+
+
+def pieces_of(space: EmbeddingSpace, words: Sequence[str]) -> list[int] | None:
+    """See `Encoder.pieces`. Raises EncoderError."""
+    return encoder_of(space).pieces(words)
 
 
 def recent_query_vectors(space: EmbeddingSpace) -> Vectors:

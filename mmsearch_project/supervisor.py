@@ -74,7 +74,7 @@ class Supervisor:
             )
             for number in range(1, web_processes + 1)
         ]
-        self.worker = Child("worker", [python, "-m", "mmsearch_project.worker"])
+        self.worker = Child("worker", [python, "-m", "mmsearch_project.cluster"])
         self.demo = Child(
             "demo catalogue",
             [python, "manage.py", "ingest_dataset", "demo/metadata.csv", "--images", "demo/images"],

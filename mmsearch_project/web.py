@@ -25,7 +25,7 @@ def main(descriptor: int) -> None:
 
     from catalog.resources import log_resources
     from mmsearch_project.http_server import Server
-    from search.api.formats import max_body_bytes
+    from search.api.bodies import max_body_bytes
     from search.index.following import Following
 
     # Large bodies wait in the data folder: the system's folder for such is often memory.

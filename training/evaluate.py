@@ -278,7 +278,6 @@ def report_runtimes(embedder: Embedder, items: list[Item]) -> None:
 def report_application(items: list[Item]) -> None:
     """Print what one input costs in the application, from picture or words to vector."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
-    os.environ["MMSEARCH_MODEL"] = "starter"
     django.setup()
     from embeddings.backends import build_encoder
     from embeddings.encoders.base import Modality

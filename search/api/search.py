@@ -14,8 +14,8 @@ from catalog.ingest.images import ImageBusy, ImageRefused, ImageTooLarge, decode
 from search.answer.answering import UnknownItem, search
 from search.answer.query import SearchQuery
 from search.api import schema
+from search.api.bodies import JsonParser, MultiPartParser
 from search.api.errors import Busy, PayloadTooLarge, refuse
-from search.api.formats import JsonParser, MultiPartParser
 from search.api.parameters import refuse_unknown
 from search.api.results import envelope
 from search.api.serializers import SearchParameters, SearchRequest

@@ -253,7 +253,9 @@ class TestEncoders:
         self, space: EmbeddingSpace
     ) -> None:
         other = build("other")
-        ours, theirs = (encode_query(each, Modality.TEXT, "evening").tolist() for each in (space, other))
+        ours, theirs = (
+            encode_query(each, Modality.TEXT, "evening").tolist() for each in (space, other)
+        )
 
         assert ours != theirs
 
