@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from rest_framework.exceptions import ValidationError
 from rest_framework.permissions import SAFE_METHODS
@@ -16,7 +17,7 @@ def refuse_unknown(request: Request, known: Iterable[str]) -> None:
     They stand in the address, or in a body that is an object or a form.
     """
     names = sorted(known)
-    sent = request.query_params if request.method in SAFE_METHODS else request.data
+    sent: Any = request.query_params if request.method in SAFE_METHODS else request.data
     errors = {}
     for unknown in sorted(sent.keys() - {*names}):
         near = difflib.get_close_matches(unknown, names, n=1)
