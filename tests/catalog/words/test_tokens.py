@@ -48,10 +48,10 @@ def test_terms_are_bare_and_lie_in_the_text(text: str) -> None:
     for at, chunk in chunks:
         for term in chunk.terms:
             assert 0 <= at + term.start < at + term.end <= len(text)
-    for term in [*terms, *codes]:
-        assert term
-        assert not set(term) & set(" \"'*()|¶\x00")
-        assert len(term.split()) == 1
+    for each in [*terms, *codes]:
+        assert each
+        assert not set(each) & set(" \"'*()|¶\x00")
+        assert len(each.split()) == 1
 
 
 def test_a_long_word_counts_by_its_first_letters() -> None:
