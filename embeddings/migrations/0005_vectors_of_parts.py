@@ -23,28 +23,31 @@ def take_over_part_hashes(apps, schema_editor):
 
 
 def forget_precision_in_fingerprints(apps, schema_editor):
-    """Of two open spaces that differ in no more than precision, one goes on: the active, or newest.
+    """Of spaces that differ in no more than precision one goes on: the active, or the newest.
 
-    The other keeps its fingerprint, which no model has any more, until somebody retires it.
+    The others are retired: they would be fed beside it with vectors of the same model.
     """
     spaces = apps.get_model("embeddings", "EmbeddingSpace").objects.exclude(state="retired")
     taken = set()
     for space in sorted(spaces.order_by("-pk"), key=lambda space: space.state != "active"):
         identity = json.dumps([space.model, space.revision, space.dimension, VECTORS])
         fingerprint = hashlib.sha256(identity.encode()).hexdigest()[:32]
-        if fingerprint not in taken:
-            taken.add(fingerprint)
-            space.fingerprint = fingerprint
-            space.save(update_fields=["fingerprint"])
+        if fingerprint in taken:
+            for rows in ("Embedding", "EmbeddingJob", "VectorChange"):
+                apps.get_model("embeddings", rows).objects.filter(space=space).delete()
+            space.state = "retired"
+        taken.add(fingerprint)
+        space.fingerprint = fingerprint
+        space.save(update_fields=["fingerprint", "state"])
 
 
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("embeddings", "0003_queue_indexes"),
-        ("catalog", "0006_caption_hash"),
+        ("embeddings", "0004_spaces_side_by_side"),
+        ("catalog", "0007_caption_hash"),
     ]
-    run_before = [("catalog", "0007_drop_content_hash")]
+    run_before = [("catalog", "0008_drop_content_hash")]
 
     operations = [
         migrations.AddField(

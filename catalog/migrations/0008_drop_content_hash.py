@@ -4,7 +4,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("catalog", "0006_caption_hash"),
+        ("catalog", "0007_caption_hash"),
     ]
 
     operations = [

@@ -26,7 +26,7 @@ def digest_captions(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ("catalog", "0005_item_changes"),
+        ("catalog", "0006_words"),
     ]
 
     operations = [
