@@ -10,9 +10,9 @@ import dataclasses
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,9 @@ class Report:
 class Oracle:
     """Which model an answer is of: its order must be that of the model's own inner products."""
 
-    def __init__(self, ours: Ours, encode: dict[str, Callable[[str], NDArray[np.float32]]]) -> None:
+    def __init__(
+        self, ours: Ours, encode: Mapping[str, Callable[[str], NDArray[np.float32]]]
+    ) -> None:
         self._vectors = {model: _vectors(ours, model) for model in encode}
         self._queries = {
             (model, query): encoder(query) for model, encoder in encode.items() for query in QUERIES
@@ -88,7 +90,7 @@ class Load:
             threading.Thread(target=self._write, daemon=True),
         ]
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -211,7 +213,7 @@ def run(
     items: int,
     model: str,
     other: str,
-    encode: dict[str, Callable[[str], NDArray[np.float32]]],
+    encode: Mapping[str, Callable[[str], NDArray[np.float32]]],
 ) -> Report:
     """Fill, build the second space beside, then switch and roll back under load."""
     report = Report()

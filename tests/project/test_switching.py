@@ -1,14 +1,15 @@
-"""The model is switched and rolled back while people search and write; or someone dies meanwhile."""
+"""The model is switched and rolled back under load, and while processes die."""
 
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from benchmarks.servers import Ours
-from embeddings.encoders.base import Modality
+from embeddings.encoders.base import Modality, Vectors
 from tests import switching
 from tests.encoders import ColourEncoder
 
@@ -17,15 +18,18 @@ MODELS = ("colour", "colourful")
 SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.settings", "MMSEARCH_TESTS_PID": str(os.getpid())}
 
 
+def _encode(encoder: ColourEncoder, text: str) -> Vectors:
+    (vector,) = encoder.encode(Modality.TEXT, [text])
+    row: Vectors = vector
+    return row
+
+
 @pytest.mark.timeout(600)
 def test_i9_switches_and_rollbacks_show_no_error_no_empty_and_no_mixed_answer(
     tmp_path: Path,
 ) -> None:
-    encode = {
-        name: lambda text, name=name: ColourEncoder(name).encode(Modality.TEXT, [text])[0]
-        for name in MODELS
-    }
     model, other = MODELS
+    encode = {name: partial(_encode, ColourEncoder(name)) for name in MODELS}
     with Ours(tmp_path / "data", model=model, WEB_CONCURRENCY="2", **SETTINGS) as ours:
         report = switching.run(ours, items=ITEMS, model=model, other=other, encode=encode)
 
