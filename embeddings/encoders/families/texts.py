@@ -8,6 +8,15 @@ from typing import Any, Final
 from embeddings.encoders.base import EncoderError
 from embeddings.encoders.serving.tokenization import Tokenization
 
+VOCABULARIES: Final = (
+    "tokenizer.json",
+    "vocab.json",
+    "vocab.txt",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tokenizer.model",
+)
+"""Files that hold one; without any, transformers makes a tokenizer of a few tokens up."""
 UNLIMITED: Final = 1_000_000
 """A `model_max_length` above this says that the tokenizer knows none."""
 
@@ -16,6 +25,11 @@ def load_tokenizer(directory: Path) -> Any:
     """The tokenizer as transformers reads it. Raises EncoderError."""
     from transformers import AutoTokenizer
 
+    if not any((directory / name).is_file() for name in VOCABULARIES):
+        raise EncoderError(
+            f"{directory} has no tokenizer: it needs tokenizer.json, or one of "
+            f"{', '.join(VOCABULARIES[1:])}."
+        )
     try:
         return AutoTokenizer.from_pretrained(directory, local_files_only=True)
     except Exception as exc:
