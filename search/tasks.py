@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from embeddings.spaces import active_space
-from search.index import maintenance
+from search.index import item_columns, maintenance
 from search.index.space_index import current_index, reset_index
 
 logger = logging.getLogger(__name__)
@@ -19,6 +19,7 @@ def maintain_index() -> int:
         if not is_ours:
             return 0
         maintenance.sweep_folders()
+        item_columns.prune_log()
         index = current_index()
         index.catch_up()
         written = maintenance.compact(index)

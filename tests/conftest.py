@@ -18,6 +18,7 @@ from embeddings import worker
 from embeddings.backends import encoders
 from embeddings.models import EmbeddingSpace
 from embeddings.opening import open_space
+from search.index.item_columns import reset_columns
 from search.index.space_index import reset_index
 
 _numbers = itertools.count(1)
@@ -39,6 +40,7 @@ def picture(
 def _fresh_index() -> Iterator[None]:
     """No index, snapshot or encoder of one test is seen by another."""
     reset_index()
+    reset_columns()
     yield
     reset_index()
     encoders.reset()

@@ -13,7 +13,7 @@ from django.test import Client
 from catalog.models import Item
 from embeddings import worker
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white", "black")
 
@@ -32,7 +32,7 @@ def many_items(make_item: Callable[..., Item]) -> None:
 def test_every_way_in_gives_the_same_order(
     client: Client, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    expected = [hit.item.item_id for hit in search(SearchQuery(text=words, top_n=10)).hits]
+    expected = [hit.item.item_id for hit in search(ask(words, top_n=10)).hits]
     assert len(expected) == 10
 
     page = client.get("/", {"q": words}).content.decode()

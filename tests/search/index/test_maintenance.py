@@ -19,7 +19,7 @@ from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.opening import open_space, retire_space
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from search.index import maintenance
 from search.index.space_index import current_index, reset_index, space_directory, synced_index
 from search.index.stores.faiss.snapshot import SnapshotDirectory
@@ -51,9 +51,9 @@ def test_a_space_opened_again_holds_no_ghosts(
         worker.drain()
     again = open_space().space
 
-    assert search(SearchQuery(text="red")).hits == ()
+    assert search(ask("red")).hits == ()
     worker.drain()
-    assert {hit.item.item_id for hit in search(SearchQuery(text="red")).hits} == {"blue", "words"}
+    assert {hit.item.item_id for hit in search(ask("red")).hits} == {"blue", "words"}
     assert all(each.agrees for each in maintenance.compare(current_index()))
     assert VectorChange.objects.exclude(space=again).filter(space=space).count() == 0
 
