@@ -10,13 +10,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from catalog.models import Item
+from embeddings.models import EmbeddingSpace
 from search.answer.facets import Facets, count_facets
 from search.answer.filters import allowed_by
 from search.answer.query import SearchQuery
 from search.answer.question import UnknownItem, understand
 from search.answer.ranking import Ranked, rank
 from search.answer.rows import load_items
-from search.answer.scoring import RELEVANT
 from search.answer.words import NO_WORDS, find_words
 from search.index.item_columns import synced_columns
 from search.index.space_index import SpaceIndex, synced_index
@@ -57,23 +57,24 @@ class Timings:
 
 @dataclasses.dataclass(frozen=True)
 class SearchResults:
-    """Hits in order, best first; equal scores by age."""
+    """Hits in order, best first; equal scores by age. All of one space."""
 
     hits: tuple[Hit, ...]
     total: int
     """All hits, at most MAX_HITS; with `all` the items that the filters allow."""
     facets: Facets
     timings: Timings
+    space: EmbeddingSpace
 
 
-def search(query: SearchQuery) -> SearchResults:
-    """Answer a query.
+def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> SearchResults:
+    """Answer a query: from the space that is active when it begins, or from a live one by name.
 
     Raises EncoderError where the model fails, SpaceError where no index fits it, UnknownItem for
     an unknown item to resemble, QueryAbandoned where nobody waits for the answer.
     """
     started = time.perf_counter()
-    index = synced_index()
+    index = synced_index(space)
     synced = time.perf_counter()
     question = understand(query, index) if query.terms else None
     encoded = time.perf_counter()
@@ -87,7 +88,7 @@ def search(query: SearchQuery) -> SearchResults:
             question,
             allowed=allowed,
             words=words,
-            least=_least(query),
+            least=0.0 if query.all and query.min_score is None else query.min_score,
             wanted=query.offset + query.top_n if query.all else None,
         )
     searched = time.perf_counter()
@@ -114,13 +115,7 @@ def search(query: SearchQuery) -> SearchResults:
         timings.index_ms,
         timings.database_ms,
     )
-    return SearchResults(hits, total, facets, timings)
-
-
-def _least(query: SearchQuery) -> float:
-    if query.min_score is not None:
-        return query.min_score
-    return 0.0 if query.all else RELEVANT
+    return SearchResults(hits, total, facets, timings, index.space)
 
 
 def _newest_first(allowed: IdSet | None) -> Ranked:

@@ -74,9 +74,9 @@ def _vectors(
         # looks there too.
         return {modality: own.get(modality, any_own) for modality in query.modalities}
     if term.image is not None:
-        vector = encode_query(Modality.IMAGE, term.image)
+        vector = encode_query(index.space, Modality.IMAGE, term.image)
     else:
-        vector = encode_query(Modality.TEXT, term.text)
+        vector = encode_query(index.space, Modality.TEXT, term.text)
     return dict.fromkeys(query.modalities, vector)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embeddings.encoders.base import Modality
 from search.answer import scoring
@@ -41,10 +42,10 @@ def rank(
     *,
     allowed: IdSet | None,
     words: WordHits = NO_WORDS,
-    least: float,
+    least: float | None = None,
     wanted: int | None = None,
 ) -> Ranked:
-    """Every item that scores `least` or more, up to MAX_HITS; or the `wanted` best of these.
+    """Every relevant item, or those that score `least`, up to MAX_HITS; or the `wanted` best of it.
 
     It is exact as far as the stores are: candidates are fetched ever deeper until none that is
     still missing could belong to the answer.
@@ -62,15 +63,13 @@ def rank(
         signals = gather(index, question, found, backgrounds, words)
         ranked = _ordered(signals, question, least=least)
         unseen = _highest_unseen(backgrounds, found, depth)
-        kth = ranked.scores[limit - 1] if ranked.ids.size >= limit else -1.0
-        if unseen < max(least, kth) or unseen <= 0 or depth >= MAX_HITS:
+        needed = _least(ranked, least)
+        if ranked.ids.size >= limit:
+            needed = max(needed, ranked.scores[limit - 1])
+        if unseen < needed or unseen <= 0 or depth >= MAX_HITS:
             break
         depth = min(DEEPER * depth, MAX_HITS)
-    return Ranked(
-        ranked.ids[:limit],
-        ranked.scores[:limit],
-        {name: values[:limit] for name, values in ranked.evidence.items()},
-    )
+    return _taken(ranked, np.arange(min(limit, ranked.ids.size)))
 
 
 def gather(
@@ -104,15 +103,27 @@ def gather(
     )
 
 
-def _ordered(signals: Signals, question: Question, *, least: float) -> Ranked:
+def _ordered(signals: Signals, question: Question, *, least: float | None) -> Ranked:
     scored = scoring.score(signals)
-    kept = (scored.scores >= least) & ~np.isin(signals.ids, question.left_out)
-    ids, scores = signals.ids[kept], scored.scores[kept]
-    order = np.lexsort((ids, -scores))
+    order = np.lexsort((signals.ids, -scored.scores))
+    order = order[~np.isin(signals.ids[order], question.left_out)]
+    every = _taken(Ranked(signals.ids, scored.scores, scored.evidence), order)
+    relevant = np.count_nonzero(every.scores >= _least(every, least))
+    return _taken(every, np.arange(relevant))
+
+
+def _least(ranked: Ranked, least: float | None) -> float:
+    """The score from which on a hit belongs to the answer."""
+    if least is not None:
+        return least
+    return scoring.least_score(float(ranked.scores[0]) if ranked.ids.size else 0.0)
+
+
+def _taken(ranked: Ranked, places: NDArray[np.int64]) -> Ranked:
     return Ranked(
-        ids[order],
-        scores[order],
-        {name: values[kept][order] for name, values in scored.evidence.items()},
+        ranked.ids[places],
+        ranked.scores[places],
+        {name: values[places] for name, values in ranked.evidence.items()},
     )
 
 

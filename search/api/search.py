@@ -17,8 +17,8 @@ from search.answer.answering import UnknownItem, search
 from search.answer.query import Filters, SearchQuery, Term
 from search.answer.syntax import ask
 from search.api import schema
+from search.api.bodies import JsonParser, MultiPartParser
 from search.api.errors import Busy, PayloadTooLarge, refuse
-from search.api.formats import JsonParser, MultiPartParser
 from search.api.parameters import refuse_unknown
 from search.api.results import envelope
 from search.api.search_serializers import SearchParameters, SearchRequest

@@ -57,6 +57,12 @@ class OnnxTowers:
         }
         return towers[modality](inputs)
 
+    def pieces(self, words: Sequence[str]) -> list[int]:
+        """The contract of `Encoder.pieces`."""
+        _, tokenizer = self._text_tower()
+        around, *rows = tokenizer.tokens(["", *words])
+        return [len(row) - len(around) for row in rows]
+
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         session, tokenizer = self._text_tower()
         rows = tokenizer.tokens(texts)
