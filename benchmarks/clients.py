@@ -17,8 +17,8 @@ from benchmarks.servers import BenchmarkError, Ours
 
 CATEGORIES: Final = 10
 CHANGING: Final = 500
-"""Items that come and go: about so many are there once a client has been at it for a while, so that
-a catalogue in use for an hour is as large, and has as many pictures, at its end as at its middle."""
+"""Items that come and go: about so many are there after some minutes, so that a catalogue in use
+for an hour is as large, and has as many pictures, at its end as in its middle."""
 PATIENCE: Final = 180.0
 """Seconds that a client goes on sending the same."""
 FORM: Final = "application/x-www-form-urlencoded"
