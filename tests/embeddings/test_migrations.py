@@ -17,7 +17,7 @@ from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.opening import open_space
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from search.index.space_index import active_index
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,7 +96,7 @@ def test_vectors_made_before_are_kept_and_none_is_made_anew() -> None:
     waiting = Item.objects.filter(embedding_jobs__isnull=False)
     assert [item.item_id for item in waiting] == ["edited"]
     assert states.counts() == states.StateCounts(items=3, indexed=2, pending=1, failed=0)
-    assert [hit.item.item_id for hit in search(SearchQuery(text="red", top_n=1)).hits] == ["red"]
+    assert [hit.item.item_id for hit in search(ask("red", top_n=1)).hits] == ["red"]
 
     assert worker.drain() == worker.DrainReport(indexed=1)
     assert dict(Embedding.objects.values_list("item__item_id", "vector")) == before
