@@ -65,7 +65,7 @@ def migrate() -> None:
 def open_model() -> None:
     """Have the model ready on disk, and its space active. Raises NotReadyError."""
     from embeddings.encoders.base import EncoderError
-    from embeddings.encoders.serving.onnx_towers import GPU_MEND, leaves_gpu_idle
+    from embeddings.encoders.serving.devices import GPU_MEND, leaves_gpu_idle
     from embeddings.opening import open_space
 
     try:

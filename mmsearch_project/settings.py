@@ -152,7 +152,7 @@ MMSEARCH_MODEL = env.text("MMSEARCH_MODEL") or env.first_line(MMSEARCH_MODEL_CHO
 MMSEARCH_DEVICE = env.choice("MMSEARCH_DEVICE", ("auto", "cpu", "cuda"), "auto")
 MMSEARCH_ENCODERS: dict[str, dict[str, Any]] = {
     "default": {
-        "BACKEND": "embeddings.encoders.serving.onnx_encoder.OnnxEncoder",
+        "BACKEND": "embeddings.encoders.serving.prepared_encoder.PreparedEncoder",
         "OPTIONS": {
             "model": MMSEARCH_MODEL,
             "device": MMSEARCH_DEVICE,
