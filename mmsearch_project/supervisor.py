@@ -243,8 +243,6 @@ def main(arguments: list[str]) -> int:
     try:
         from mmsearch_project import settings
 
-        if settings.MMSEARCH_MODEL == "starter":
-            os.environ["HF_HUB_OFFLINE"] = "1"  # nothing to fetch: never wait for a hub
         lock = hold_data_dir(settings.MMSEARCH_DATA_DIR)
         if settings.WEB_CONCURRENCY > 1:  # the processes add up their metrics here
             metrics = empty_folder(settings.MMSEARCH_DATA_DIR / "metrics")

@@ -124,6 +124,12 @@ def test_text_tower_knows_words_that_mean_the_same(
     assert asked @ same > asked @ other + 0.2
 
 
+def test_words_never_met_fall_into_many_pieces(tmp_path: Path) -> None:
+    shipped = find_prepared(tmp_path, ModelFiles("starter", STARTER), "cpu")
+    assert shipped is not None
+    assert OpenVinoTowers(shipped).pieces(["laughing", "kitty", "zxcvbn", ""]) == [1, 2, 5, 0]
+
+
 def test_shipped_towers_are_close_to_the_original(tmp_path: Path) -> None:
     files = ModelFiles("starter", STARTER)
     shipped = find_prepared(tmp_path, files, "cpu")

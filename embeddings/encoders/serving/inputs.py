@@ -46,6 +46,11 @@ class Inputs:
     def queue(self, modality: Modality, inputs: Sequence[Any], purpose: Purpose) -> Queue:
         return self._queues[modality](inputs, purpose)
 
+    def pieces(self, words: Sequence[str]) -> list[int]:
+        """The contract of `Encoder.pieces`."""
+        around, *rows = self._tokenizer().rows(["", *words])
+        return [len(row) - len(around) for row in rows]
+
     def _texts(self, texts: Sequence[str], purpose: Purpose) -> Queue:
         tokenizer = self._tokenizer()
         rows = tokenizer.rows(texts, purpose)

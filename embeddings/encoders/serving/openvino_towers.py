@@ -130,6 +130,10 @@ class OpenVinoTowers:
                 out[chosen] = vectors
         return unit(out)
 
+    def pieces(self, words: Sequence[str]) -> list[int]:
+        """The contract of `Encoder.pieces`."""
+        return self._inputs.pieces(words)
+
     @functools.cached_property
     def _tokenizer(self) -> Tokenizer:
         serialised = (self.prepared.directory / TOKENIZER).read_text(encoding="utf-8")

@@ -31,6 +31,8 @@ class Towers(Protocol):
         self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
     ) -> Vectors: ...
 
+    def pieces(self, words: Sequence[str]) -> list[int]: ...
+
 
 class PreparedEncoder(Encoder):
     """Any model of a known family, by directory or hub name, prepared once into `directory`.
@@ -62,6 +64,9 @@ class PreparedEncoder(Encoder):
         self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
     ) -> Vectors:
         return self._load().encode(modality, inputs, purpose=purpose)
+
+    def pieces(self, words: Sequence[str]) -> list[int] | None:
+        return self._load().pieces(words)
 
     def close(self) -> None:
         with self._lock:
