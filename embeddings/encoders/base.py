@@ -57,7 +57,7 @@ class EncoderDescription:
     revision: str
     """Digest of the weights (or the hub's commit), so that a changed file is a new space."""
     precision: str
-    """``fp32`` or ``int8``. Whatever is served has proved to be close to fp32."""
+    """What its networks compute in, like ``int8`` or ``bf16/int8``: close to fp32, as proved."""
     preprocessing: str
     """Digest of everything between a picture or text and the network's input."""
     dimension: int
