@@ -17,6 +17,7 @@ from catalog.models import Item
 from embeddings import overview, per_space, worker
 from embeddings.models import EmbeddingSpace
 from embeddings.opening import open_space
+from search.index.item_columns import reset_columns
 
 _numbers = itertools.count(1)
 
@@ -38,6 +39,7 @@ def _fresh_index() -> Iterator[None]:
     """No index, snapshot or encoder of one test is seen by another."""
     per_space.reset()
     overview.forget_outline()
+    reset_columns()
     yield
     per_space.reset()
     shutil.rmtree(settings.MMSEARCH_INDEX_DIR, ignore_errors=True)

@@ -92,8 +92,10 @@ class Background:
         """Log odds that each vector is what was asked for; NaN where there is none."""
         height = (similarities.astype(np.float64) - self.centre) / self.spread
         odds = np.clip(calibration.slope * height - calibration.offset, -500, 500)
-        least = np.log(LIKELY_OF_FEW / (1 - LIKELY_OF_FEW)) if self.size < FEW else -np.inf
-        return np.maximum(odds, least)
+        if self.size >= FEW:
+            return odds
+        # Added, so that what is nearer stays before what is not.
+        return np.logaddexp(odds, np.log(LIKELY_OF_FEW / (1 - LIKELY_OF_FEW)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.retiring import free, retire_space
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from search.index import maintenance
 from search.index.space_index import active_index, space_directory, synced_index
 from search.index.stores.faiss.snapshot import SnapshotDirectory
@@ -45,7 +45,7 @@ def test_a_space_opened_again_holds_no_ghosts(
         indexed_items[name].delete()
     again = take_over("colour")
 
-    assert {hit.item.item_id for hit in search(SearchQuery(text="red")).hits} == {"blue", "words"}
+    assert {hit.item.item_id for hit in search(ask("red", all=True)).hits} == {"blue", "words"}
     assert all(each.agrees for each in maintenance.compare(active_index()))
     assert VectorChange.objects.exclude(space=again).filter(space=space).count() == 0
 

@@ -17,7 +17,7 @@ from catalog.models import Item
 from embeddings import overview, worker
 from embeddings.models import EmbeddingSpace
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from search.pages import query_pictures
 from search.pages.addresses import PAGE_SIZE
 from tests.conftest import picture
@@ -68,7 +68,7 @@ def test_landing_without_demo_gives_no_examples(
 def test_search_shows_what_the_service_finds_in_order(
     client: Client, indexed_items: dict[str, Item]
 ) -> None:
-    found = search(SearchQuery(text="blue", top_n=24))
+    found = search(ask("blue", top_n=24))
     response = client.get("/", {"q": "blue"})
     assert tiles(response) == [hit.item.item_id for hit in found.hits]
     assert tiles(response)[0] == "blue"
