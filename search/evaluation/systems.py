@@ -18,12 +18,13 @@ from search.answer import answering, scoring
 from search.answer.filters import allowed_by
 from search.answer.query import MAX_TOP_N, Filters, SearchQuery
 from search.answer.question import understand
-from search.answer.ranking import backgrounds_of, signals_of
-from search.answer.scoring import Numbers, Signals
+from search.answer.ranking import gather
+from search.answer.scoring import Background, Numbers, Signals
 from search.answer.syntax import ask
 from search.answer.words import find_words
 from search.evaluation.qrels import JudgedQuery
 from search.index.space_index import SpaceIndex, synced_index
+from search.index.stores.base import Matches
 
 OURS: Final = "ours"
 OURS_RANKED: Final = "ours, `all=1`"
@@ -71,12 +72,14 @@ def _signals(query: SearchQuery, index: SpaceIndex) -> Signals:
     """Of every item that the filters allow."""
     question = understand(query, index)
     allowed = allowed_by(query)
+    found, backgrounds = {}, {}
+    for modality, vector in question.vectors.items():
+        store = index.stores[modality]
+        ids = store.ids() if allowed is None else allowed.ids[np.isin(allowed.ids, store.ids())]
+        found[modality] = Matches(ids, store.scores(vector, ids))
+        backgrounds[modality] = Background.of(store.sample() @ vector)
     words = find_words(question.words, allowed)
-    stored = [store.ids() for store in index.stores.values()]
-    ids = np.unique(np.concatenate([*stored, words.ids]))
-    if allowed is not None:
-        ids = ids[np.isin(ids, allowed.ids)]
-    return signals_of(index, question, ids, backgrounds_of(index, question.vectors), words)
+    return gather(index, question, found, backgrounds, words)
 
 
 def _best(signals: Signals, scores: Numbers) -> list[int]:
