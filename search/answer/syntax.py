@@ -151,10 +151,11 @@ def moment_of(date: str) -> dt.datetime | None:
     if found is None:
         return None
     try:
-        day = dt.datetime(*(int(part or 1) for part in found.groups()))  # noqa: DTZ001
+        year, month, day = (int(part or 1) for part in found.groups())
+        begins = dt.datetime(year, month, day)  # noqa: DTZ001
     except ValueError:
         return None
-    return timezone.make_aware(day)
+    return timezone.make_aware(begins)
 
 
 _KEYS: Final[dict[str, Callable[[str], Filters | None]]] = {

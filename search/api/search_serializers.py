@@ -112,8 +112,11 @@ class SearchRequest(SearchParameters):
     """What `POST /api/v1/search/` takes: words, a picture, an item, or several of them."""
 
     image = PictureOrBase64(required=False)
-    terms = TermRequest(
-        many=True, required=False, max_length=MAX_TERMS, help_text="More to look for, weighed."
+    terms = serializers.ListField(
+        child=TermRequest(),
+        required=False,
+        max_length=MAX_TERMS,
+        help_text="More to look for, weighed.",
     )
 
 

@@ -128,7 +128,8 @@ class ItemColumns:
         return found
 
     def with_part(self, part: Modality) -> Mask:
-        return (self.parts >> list(_PARTS).index(part)) & 1 == 1
+        bit = np.uint8(1 << list(_PARTS).index(part))
+        return np.asarray(self.parts & bit > 0)
 
     def rows_of(self, ids: Ids) -> NDArray[np.int64]:
         """Row of each of `ids`, all of which are here."""

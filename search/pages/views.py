@@ -128,7 +128,7 @@ def _render_search(
         "picture_refused": bool(error) and request.method == "POST",
         "examples": EXAMPLES if settings.MMSEARCH_DEMO else (),
         "picture": picture,
-        "all_of_it": query.address(everything=True),
+        "nearest": query.address(everything=True),
         "without_picture": query.address(picture=""),
         "without_like": query.address(like=""),
         "unfiltered": query.address(categories=(), tags=(), modality="any"),

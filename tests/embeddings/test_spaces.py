@@ -17,7 +17,7 @@ from embeddings.query_vectors import encode_query
 from embeddings.retiring import free, half_freed, retire_space
 from embeddings.spaces import SpaceError, find_space, live_spaces, require_active_space
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from tests import encoders
 from tests.encoders import POISON
 from tests.spaces import build, take_over
