@@ -30,10 +30,12 @@ class Kind(enum.StrEnum):
 
     EXACT_TITLE = "exact title"
     CODE = "code"
+    RARE_WORDS = "rare words"
     TYPO = "typo"
     SYNONYM = "synonym"
     DESCRIPTION = "description"
     PICTURE_ONLY = "picture only"
+    CATEGORY = "category"
     NEGATIVE = "negative"
     FILTERED = "filtered"
     NONSENSE = "nonsense"

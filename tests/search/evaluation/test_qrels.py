@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.mixed import Kept, code, kept, mixed_row
+from benchmarks.products import write_products
 from search.evaluation.qrels import Half, JudgedQuery, Kind, QrelsError, read_qrels
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -56,7 +57,10 @@ def test_a_line_is_a_judged_query(tmp_path: Path) -> None:
         ([], "line 2: an object with kind, query and relevant is needed"),
         ({"kind": "typo", "query": "x"}, "line 2: an object with kind, query and relevant"),
         ({**GOOD, "grade": 1}, "line 2: 'grade' is none of category, kind, query, relevant, tags"),
-        ({**GOOD, "kind": "guess"}, "line 2: kind 'guess' is none of exact title, code, typo"),
+        (
+            {**GOOD, "kind": "guess"},
+            "line 2: kind 'guess' is none of exact title, code, rare words, typo",
+        ),
         ({**GOOD, "kind": []}, "line 2: kind \\[\\] is none of"),
         ({**GOOD, "query": " "}, "line 2: query is not a text"),
         (
@@ -100,7 +104,9 @@ def test_the_half_depends_on_what_is_asked_alone() -> None:
 def test_demo_judges_enough_queries_of_every_kind_in_both_halves(demo: list[JudgedQuery]) -> None:
     assert len(demo) >= 400
     counts = Counter((query.kind, query.half) for query in demo)
-    assert min(counts[kind, half] for kind in Kind for half in Half) >= 15
+    kinds = set(Kind) - {Kind.RARE_WORDS, Kind.CATEGORY}  # those of the other catalogue
+    assert {query.kind for query in demo} == kinds
+    assert min(counts[kind, half] for kind in kinds for half in Half) >= 15
 
 
 def test_demo_judges_items_that_it_has(
@@ -153,3 +159,21 @@ def test_mixed_catalogue_always_leaves_words_or_a_picture(rows: dict[str, dict[s
     for row in rows.values():
         assert row["caption"] or row["image_filename"]
         assert bool(row["image_filename"]) is (kept(row["id"]) is not Kept.WORDS)
+
+
+def test_products_are_the_same_every_time_and_readable(tmp_path: Path) -> None:
+    for name in "ab":
+        write_products(DEMO, tmp_path / f"{name}.csv", tmp_path / f"{name}.jsonl")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
+    queries = read_qrels(tmp_path / "a.jsonl")
+    assert Counter(query.kind for query in queries) == {
+        Kind.TYPO: 60,
+        Kind.CODE: 60,
+        Kind.RARE_WORDS: 60,
+        Kind.CATEGORY: 24,
+        Kind.NONSENSE: 50,
+    }
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:
+        ids = {row["id"] for row in csv.DictReader(stream)}
+    assert {item for query in queries for item in query.relevant} <= ids
