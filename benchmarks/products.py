@@ -117,15 +117,18 @@ def _queries(rows: list[dict[str, str]], source: random.Random) -> Iterator[dict
         for product in products:
             made = {row["id"]: 3 for row in rows if f" {product} " in f" {row['caption']} "}
             yield {"kind": "category", "query": product, "relevant": inside | made}
-    for number in range(NONSENSE):
-        yield {"kind": "nonsense", "query": _nonsense(number, source), "relevant": {}}
+    nonsense: dict[str, None] = {}
+    while len(nonsense) < NONSENSE:
+        nonsense.setdefault(_nonsense(source, along_a_row=len(nonsense) % 2 == 0))
+    for text in nonsense:
+        yield {"kind": "nonsense", "query": text, "relevant": {}}
 
 
-def _nonsense(number: int, source: random.Random) -> str:
+def _nonsense(source: random.Random, *, along_a_row: bool) -> str:
     """Fingers run along a keyboard, or letters that no language puts together."""
     words = []
     for _ in range(source.choice((1, 2))):
-        if number % 2:
+        if along_a_row:
             row = source.choice(_ROWS)
             at = source.randrange(len(row) - 5)
             words.append(row[at : at + source.randrange(5, 7)])

@@ -59,7 +59,7 @@ def test_a_line_is_a_judged_query(tmp_path: Path) -> None:
         ({**GOOD, "grade": 1}, "line 2: 'grade' is none of category, kind, query, relevant, tags"),
         (
             {**GOOD, "kind": "guess"},
-            "line 2: kind 'guess' is none of exact title, code, rare words, typo",
+            "line 2: kind 'guess' is none of exact title, code",
         ),
         ({**GOOD, "kind": []}, "line 2: kind \\[\\] is none of"),
         ({**GOOD, "query": " "}, "line 2: query is not a text"),
