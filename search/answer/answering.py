@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from django.utils.safestring import SafeString
+
 from catalog.models import Item
 from embeddings.models import EmbeddingSpace
 from search.answer.facets import Facets, count_facets
@@ -17,7 +19,7 @@ from search.answer.query import SearchQuery
 from search.answer.question import UnknownItem, understand
 from search.answer.ranking import Ranked, rank
 from search.answer.rows import load_items
-from search.answer.words import NO_WORDS, find_words
+from search.answer.words import NO_WORDS, WordHits, find_words, marked
 from search.index.item_columns import synced_columns
 from search.index.space_index import SpaceIndex, synced_index
 from search.index.stores.base import IdSet
@@ -38,6 +40,11 @@ class Hit:
     """From 0 to 1: about how likely it is what was asked for. 0 where nothing was asked."""
     evidence: Mapping[str, float]
     """What speaks for it, `words` or a modality, each from 0 to 1 by itself."""
+
+    title: SafeString
+    """The title as HTML, with `<mark>` around the words looked for;"""
+    caption: SafeString
+    """and so the caption."""
 
     @property
     def matched(self) -> str:
@@ -79,10 +86,10 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
     question = understand(query, index) if query.terms else None
     encoded = time.perf_counter()
     allowed = allowed_by(query)
+    words = find_words(question.words, allowed) if question and question.words else NO_WORDS
     if question is None:
         ranked = _newest_first(allowed)
     else:
-        words = find_words(question.words, allowed) if question.words else NO_WORDS
         ranked = rank(
             index,
             question,
@@ -92,7 +99,7 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
             wanted=query.offset + query.top_n if query.all else None,
         )
     searched = time.perf_counter()
-    hits = _hits(ranked, query)
+    hits = _hits(ranked, query, words)
     total = ranked.ids.size
     if query.all and question is not None:
         total = max(total, _searchable(index, allowed) - len(question.left_out))
@@ -139,15 +146,17 @@ def _facets(query: SearchQuery, ranked: Ranked, allowed: IdSet | None) -> Facets
     return count_facets(columns, columns.ids if allowed is None else allowed.ids)
 
 
-def _hits(ranked: Ranked, query: SearchQuery) -> tuple[Hit, ...]:
+def _hits(ranked: Ranked, query: SearchQuery, words: WordHits) -> tuple[Hit, ...]:
     page = range(query.offset, min(query.offset + query.top_n, ranked.ids.size))
     items = load_items(ranked.ids[page.start : page.stop].tolist())
     # An item deleted since the index was synced is not in the database: it is not shown.
     return tuple(
         Hit(
             *items[pk],
-            float(ranked.scores[place]),
-            {name: float(values[place]) for name, values in ranked.evidence.items()},
+            score=float(ranked.scores[place]),
+            evidence={name: float(values[place]) for name, values in ranked.evidence.items()},
+            title=marked(items[pk][0].title, words.patterns),
+            caption=marked(items[pk][0].caption, words.patterns),
         )
         for place in page
         if (pk := int(ranked.ids[place])) in items

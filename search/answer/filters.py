@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from catalog.models import Item
+from catalog.words import items_with
 from embeddings.states import in_state
 from search.answer.query import Filters, SearchQuery
-from search.answer.words import items_with
 from search.index.item_columns import ItemColumns, Mask, synced_columns
 from search.index.stores.base import Ids, IdSet
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embeddings.encoders.base import Modality
+from embeddings.query_vectors import pieces_of
 from search.answer import scoring
 from search.answer.query import MAX_OFFSET, MAX_TOP_N
 from search.answer.question import ByModality, Question
@@ -92,6 +93,7 @@ def gather(
         words=share,
         exact=exact,
         words_share=question.words_share,
+        trust=_trust(index, question, words),
         pushed=tuple(
             Pushed(
                 weight,
@@ -101,6 +103,12 @@ def gather(
             for weight, vectors in question.pushed
         ),
     )
+
+
+def _trust(index: SpaceIndex, question: Question, words: WordHits) -> float:
+    """How far the vectors can be believed: what is no word of the text stands by itself."""
+    pieces = None if all(words.known) else pieces_of(index.space, words.asked)
+    return 1 - question.words_share * (1 - scoring.trust(words.asked, pieces, words.known))
 
 
 def _ordered(signals: Signals, question: Question, *, least: float | None) -> Ranked:

@@ -51,7 +51,7 @@ def test_background_is_not_moved_by_the_few_that_stand_out() -> None:
 
 
 def test_background_of_nothing_or_of_equals_never_divides_by_zero() -> None:
-    assert Background.of(_array()) == Background(0.0, 0.01, 0)
+    assert Background.of(_array()) == Background(0.0, 0.0682, 0)
     assert Background.of(_array(*[0.5] * 20)) == Background(0.5, 0.01, 20)
 
 
