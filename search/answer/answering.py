@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-
 from django.utils.safestring import SafeString
 
 from catalog.models import Item

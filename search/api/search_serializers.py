@@ -9,9 +9,11 @@ from rest_framework import serializers
 from embeddings.models import MODALITY_CHOICES
 from embeddings.states import ItemState
 from search.answer.query import ANY, MAX_OFFSET, MAX_TERMS, MAX_TEXT_LENGTH, MAX_TOP_N
+from search.answer.scoring import WORDS
 from search.api.fields import Moment, Picture, PictureOrBase64, Tags, Text, Texts
 
 SEARCHED_MODALITIES: Final = [(ANY, ANY), *MODALITY_CHOICES]
+EVIDENCE: Final = [(WORDS, WORDS), *MODALITY_CHOICES]
 
 
 class TopN(serializers.IntegerField):
@@ -126,15 +128,27 @@ class SearchForm(SearchParameters):
     image = Picture(required=False)
 
 
+class Why(serializers.Serializer[Any]):
+    """What speaks for a hit."""
+
+    evidence = serializers.DictField(
+        child=serializers.FloatField(),
+        help_text="`words` and each modality: the score by this alone.",
+    )
+    title = serializers.CharField(help_text="As HTML, the words looked for in `<mark>`.")
+    caption = serializers.CharField(help_text="The same.")
+
+
 class SearchResult(serializers.Serializer[Any]):
     item_id = serializers.CharField()
     id = serializers.CharField(help_text="The item's key in the database.")
     score = serializers.FloatField(help_text="From 0 to 1: how likely it is what was asked.")
     modality = serializers.ChoiceField(
-        choices=[("words", "words"), *MODALITY_CHOICES],
+        choices=EVIDENCE,
         allow_blank=True,
         help_text="What matched best; empty where nothing was looked for.",
     )
+    why = Why()
     title = serializers.CharField()
     caption = serializers.CharField()
     tags = serializers.ListField(child=serializers.CharField())

@@ -62,7 +62,7 @@ class ItemColumns:
     @classmethod
     def read(cls, names: Names, keys: Sequence[int] | None = None) -> ItemColumns:
         """The items with these keys, or all, as the database has them now."""
-        items, through = Item.objects.order_by("pk"), Item.tags.through.objects.order_by("item")
+        items, through = Item.objects.order_by("pk"), Item.tags.through.objects.order_by("item_id")
         if keys is not None:
             items, through = items.filter(pk__in=keys), through.filter(item__in=keys)
         has = (ExpressionWrapper(part, BooleanField()) for part in _PARTS.values())

@@ -33,7 +33,7 @@ def gone() -> Iterator[set[str]]:
 
 
 def found(text: str = "red") -> set[str]:
-    return {hit.item.item_id for hit in search(SearchQuery(text=text, top_n=100)).hits}
+    return {hit.item.item_id for hit in search(ask(text, top_n=100, all=True)).hits}
 
 
 def states_of_spaces() -> dict[str, str]:

@@ -30,7 +30,9 @@ def test_get_answers_with_the_envelope(api: APIClient, indexed_items: dict[str, 
     item = indexed_items["red"]
     (best,) = body["results"]
     assert 0 < best.pop("score") <= 1
-    assert best.pop("why").keys() == {"image", "text", "words"}
+    why = best.pop("why")
+    assert why["evidence"].keys() == {"image", "text", "words"}
+    assert (why["title"], why["caption"]) == ("<mark>Red</mark>", "")
     assert best == {
         "item_id": "red",
         "id": str(item.pk),
