@@ -19,6 +19,7 @@ from catalog.words.writing import forget_learnt
 from embeddings import overview, per_space, worker
 from embeddings.models import EmbeddingSpace
 from embeddings.opening import open_space
+from search.index.item_columns import reset_columns
 
 _numbers = itertools.count(1)
 
@@ -40,6 +41,7 @@ def _fresh_index() -> Iterator[None]:
     """No index, snapshot or encoder of one test is seen by another."""
     per_space.reset()
     overview.forget_outline()
+    reset_columns()
     reset_vocabulary()
     forget_learnt()
     yield
