@@ -84,7 +84,7 @@ def test_any_sequence_of_changes_leaves_the_index_as_a_fresh_one(
         for each in steps:
             take(*each)
         assert upkeep.compare() == WordComparison(items=Item.objects.count())
-        assert sorted(ItemWords.objects.values_list("item", flat=True)) == sorted(
+        assert sorted(ItemWords.objects.values_list("item_id", flat=True)) == sorted(
             Item.objects.values_list("pk", flat=True)
         )
         has_apples = [
