@@ -1,7 +1,7 @@
 """Joins the two towers into one directory that any CLIP loader reads.
 
-Run: ``python -m training.export [--towers]``. Weights are written as float16 safetensors, and beside
-them the networks for OpenVINO, so that a first start converts nothing.
+Run: ``python -m training.export [--towers]``. Weights are written as float16 safetensors, and
+beside them the networks for OpenVINO, so that a first start converts nothing.
 """
 
 import json
@@ -41,7 +41,7 @@ def load_joined() -> CLIPModel:
 
 
 def main() -> None:
-    """Write everything, or with ``--towers`` the networks alone, from the weights that are there."""
+    """Write everything; with ``--towers`` only the networks of the weights that are there."""
     if "--towers" in sys.argv[1:]:
         ship_towers()
         return
