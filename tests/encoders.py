@@ -36,7 +36,7 @@ POISON = "POISON"
 REVISION = "1"
 REFUSES: dict[str, str] = {}
 """A text that a model of that name refuses."""
-GONE: set[str] = set()
+GONE: set[str] = {"gone"}
 """Models whose files are gone."""
 DELAY = float(os.environ.get("MMSEARCH_TESTS_DELAY", "0"))
 """Seconds a batch of texts takes, for tests that kill a worker in the middle."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +19,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.material import captions
+from benchmarks.material import ROOT, captions
+from benchmarks.processes import kill
 from benchmarks.servers import BenchmarkError, Ours
 
 QUERIES = ("zumbral fexing", "quondle", "brisk ovelty marn", "threnk", "wispel gorrow")
@@ -226,3 +229,43 @@ def run(
         switch_three_times(ours, model, other, report)
     settle(ours)
     return report
+
+
+STEPS = {
+    "building": "SELECT 1 FROM {target} AND complete_since IS NULL",
+    "complete": "SELECT 1 FROM {target} AND complete_since IS NOT NULL",
+    "warm": "SELECT 1 FROM embeddings_servingprocess WHERE warm_id = (SELECT id FROM {target})",
+    "active": "SELECT 1 FROM {target} AND state = 'active'",
+}
+"""How each step of a switch shows in the database."""
+VICTIMS = ("web", "cluster", "command", "all")
+
+
+def die_at(ours: Ours, step: str, victim: str, model: str) -> None:
+    """Switch to a new model; `kill -9` somebody once `step` is reached; wait for the end of it."""
+    target = f"embeddings_embeddingspace WHERE source = '{model}' AND state <> 'retired'"
+    reached = STEPS[step].format(target=target)
+    command = subprocess.Popen(
+        [sys.executable, "manage.py", "open_space", model, "--wait"],
+        cwd=ROOT,
+        env=ours.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    ours.wait(lambda: bool(ours.rows(reached)), f"{step} of {model}", poll=0.005)
+    if victim == "command":
+        command.kill()
+    elif victim == "all":
+        process = ours.process
+        assert process is not None
+        kill(ours.processes())
+        process.wait()
+        command.kill()
+        ours.start()
+    else:
+        named = (
+            each for each in ours.processes() if f"mmsearch_project.{victim}" in each.cmdline()
+        )
+        next(named).kill()
+    ours.wait(lambda: bool(ours.rows(STEPS["active"].format(target=target))), f"{model} active")
+    command.wait()
