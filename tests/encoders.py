@@ -48,7 +48,8 @@ class ColourEncoder(Encoder):
     Models whose names differ in length make other vectors, and scores, of the same.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, revision: str = "") -> None:
+        del revision  # there is one at a time
         self.name = name
 
     def describe(self) -> EncoderDescription:
