@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from django.conf import settings
+
 from embeddings.spaces import active_space
 from search.index import maintenance
 from search.index.space_index import current_index, reset_index
@@ -27,3 +29,10 @@ def maintain_index() -> int:
         if written:
             reset_index()  # gives back the pages of the files that were just written
         return written
+
+
+def answer_shadow_queries() -> int:
+    """Ask a share of live queries of the space beside the active one, too; returns how many."""
+    from search.comparison.shadowing import answer_drawn
+
+    return answer_drawn() if settings.MMSEARCH_SHADOW else 0
