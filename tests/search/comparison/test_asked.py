@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from search.comparison import asked
 from search.comparison.asked import note_asked, recent_texts, write_asked
@@ -38,7 +38,7 @@ def test_nothing_tells_who_asked_or_at_what_time() -> None:
     }
 
 
-def test_the_log_keeps_as_many_texts_as_are_wished(settings: SettingsWrapper) -> None:
+def test_the_log_keeps_as_many_texts_as_are_wished(settings: Settings) -> None:
     settings.MMSEARCH_QUERY_LOG = 3
     for number in range(5):
         note_asked(f"text {number}")
@@ -47,7 +47,7 @@ def test_the_log_keeps_as_many_texts_as_are_wished(settings: SettingsWrapper) ->
 
 
 def test_a_log_that_is_switched_off_is_emptied_and_takes_nothing(
-    settings: SettingsWrapper,
+    settings: Settings,
 ) -> None:
     note_asked("before")
     write_asked(at_once=True)
@@ -71,7 +71,7 @@ def test_gathering_is_bounded() -> None:
 
 @pytest.mark.parametrize(("share", "drawn"), [(0.0, 0), (1.0, 20)])
 def test_a_share_is_drawn_for_the_space_beside(
-    settings: SettingsWrapper, share: float, drawn: int
+    settings: Settings, share: float, drawn: int
 ) -> None:
     settings.MMSEARCH_SHADOW = share
     for number in range(20):
