@@ -15,7 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-from embeddings.encoders.serving.tokenization import bpe_tokenizer
+from embeddings.encoders.families.clip import bpe_tokenizer
 
 VOCABULARY_FILE: Final = "open_clip/bpe_simple_vocab_16e6.txt.gz"
 VOCABULARY_SIZE: Final = 49408

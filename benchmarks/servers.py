@@ -281,7 +281,7 @@ class Ours(Server):
             for child in supervisor.children():
                 with contextlib.suppress(psutil.NoSuchProcess):
                     words = child.cmdline()
-                    if "mmsearch_project.worker" in words:
+                    if "mmsearch_project.cluster" in words:
                         roles["worker"] += family(child.pid)
                     elif not {"mmsearch_project.preparation", "manage.py"} & set(words):
                         roles["web"] += family(child.pid)

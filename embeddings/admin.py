@@ -19,8 +19,6 @@ from embeddings import jobs
 from embeddings.admin_deletion import ItemDeletion
 from embeddings.admin_forms import ItemForm
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
-from embeddings.opening import retire_space
-from embeddings.spaces import SpaceError
 from embeddings.states import ItemState, in_state, with_state
 
 if TYPE_CHECKING:
@@ -238,7 +236,6 @@ class EmbeddingSpaceAdmin(ReadOnlyAdmin):
         "created_at",
     )
     readonly_fields = ("vectors", "waiting", "failed")
-    actions = ("retire",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[EmbeddingSpace]:
         waiting = Count("pk", filter=Q(failed_at=None))
@@ -261,18 +258,6 @@ class EmbeddingSpaceAdmin(ReadOnlyAdmin):
     @admin.display(ordering="failed_count")
     def failed(self, space: EmbeddingSpace) -> int:
         return space.failed_count  # type: ignore[attr-defined, no-any-return]  # annotated
-
-    @admin.action(description="Retire: delete the vectors of spaces not in use")
-    def retire(self, request: HttpRequest, queryset: QuerySet[EmbeddingSpace]) -> None:
-        for space in queryset:
-            try:
-                deleted = retire_space(space)
-            except SpaceError as exc:
-                self.message_user(request, str(exc), messages.ERROR)
-            else:
-                self.message_user(
-                    request, f"Retired {space}: {deleted:,} vectors deleted.", messages.SUCCESS
-                )
 
 
 def _image(item: Item, *, css_class: str) -> SafeString | str:

@@ -1,79 +1,51 @@
-"""From a settings alias to one backend per process.
-
-Shaped like `django.core.files.storage.handler`: `{"alias": {"BACKEND": dotted path, "OPTIONS":
-{...}}}`. One instance serves all threads, unlike Django's connection handlers: a model or an index
-is far too large to have one a thread.
-"""
+"""From a model's name to its encoder, and from a space to the encoder that made it."""
 
 from __future__ import annotations
 
-import os
-import threading
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
-from embeddings.encoders.base import Encoder
+from embeddings.encoders.base import Encoder, EncoderError
+from embeddings.models import EmbeddingSpace
+from embeddings.per_space import PerSpace
 
 
-class Closable(Protocol):
-    def close(self) -> None: ...
+def build_encoder(model: str) -> Encoder:
+    """An encoder of the model of that name, which loads nothing yet.
+
+    Raises ImproperlyConfigured where settings name no class of encoders.
+    """
+    configured: dict[str, Any] = settings.MMSEARCH_ENCODER
+    try:
+        backend = import_string(configured["BACKEND"])
+    except (KeyError, ImportError) as exc:
+        raise ImproperlyConfigured(
+            f"MMSEARCH_ENCODER names no backend that can be imported: {exc}."
+        ) from exc
+    return cast("Encoder", backend(model, **configured.get("OPTIONS", {})))
 
 
-BackendT = TypeVar("BackendT", bound=Closable)
+def encoder_of(space: EmbeddingSpace) -> Encoder:
+    """The space's encoder, one a process. Raises EncoderError where its model is gone."""
+    return _encoders.of(space)
 
 
-class BackendHandler(Generic[BackendT]):
-    """Builds the backend of an alias on first use, once per process, behind a lock."""
-
-    def __init__(self, setting: str) -> None:
-        self._setting = setting
-        self._lock = threading.Lock()
-        self._built: dict[str, BackendT] = {}
-        setting_changed.connect(self._reset_on_change)
-        os.register_at_fork(after_in_child=self._reset_after_fork)
-
-    def __getitem__(self, alias: str) -> BackendT:
-        """The backend of `alias`. Raises ImproperlyConfigured where settings do not name one."""
-        with self._lock:
-            if alias not in self._built:
-                self._built[alias] = self._build(alias)
-            return self._built[alias]
-
-    def reset(self) -> None:
-        """Close every backend; the next use builds anew."""
-        with self._lock:
-            built, self._built = self._built, {}
-        for backend in built.values():
-            backend.close()
-
-    def _build(self, alias: str) -> BackendT:
-        configured: dict[str, dict[str, Any]] = getattr(settings, self._setting)
-        try:
-            params = configured[alias]
-            backend = import_string(params["BACKEND"])
-        except (KeyError, ImportError) as exc:
-            raise ImproperlyConfigured(
-                f"{self._setting}[{alias!r}] names no backend that can be imported: {exc}."
-            ) from exc
-        return cast("BackendT", backend(**params.get("OPTIONS", {})))
-
-    def _reset_on_change(self, *, setting: str, **_: Any) -> None:
-        if setting == self._setting:
-            self.reset()
-
-    def _reset_after_fork(self) -> None:
-        # A forked child shares neither threads nor locks with its parent: build afresh.
-        self._lock = threading.Lock()
-        self._built = {}
+def _build(space: EmbeddingSpace) -> Encoder:
+    encoder = build_encoder(space.source)
+    found = encoder.describe()
+    if (found.model, found.revision, found.dimension) != (
+        space.model,
+        space.revision,
+        space.dimension,
+    ):
+        raise EncoderError(
+            f"The model of {space} is gone: {space.source} holds another one by now. Put its files"
+            f" back, or give the space up with `manage.py retire_space {space.pk}`."
+        )
+    return encoder
 
 
-encoders: BackendHandler[Encoder] = BackendHandler("MMSEARCH_ENCODERS")
-
-
-def default_encoder() -> Encoder:
-    """The encoder that `MMSEARCH_MODEL` chose."""
-    return encoders["default"]
+_encoders: PerSpace[Encoder] = PerSpace(_build)

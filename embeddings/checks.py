@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004  Django's name
 from django.core.exceptions import ImproperlyConfigured
 
-from embeddings.backends import default_encoder
+from embeddings.backends import build_encoder
 
 
 @register()
 def check_encoder(**_: Any) -> list[CheckMessage]:
     """embeddings.E001: the encoder's settings are wrong; the encoder adds its own messages."""
     try:
-        return default_encoder().check()
+        return [_as_it_matters(each) for each in build_encoder(settings.MMSEARCH_MODEL).check()]
     except ImproperlyConfigured as exc:
-        return [Error(str(exc), hint="See MMSEARCH_ENCODERS.", id="embeddings.E001")]
+        return [Error(str(exc), hint="See MMSEARCH_ENCODER.", id="embeddings.E001")]
+
+
+def _as_it_matters(message: CheckMessage) -> CheckMessage:
+    """A model that vanished since the last start stops no other: its space says what it lacks."""
+    choice = settings.MMSEARCH_MODEL_CHOICE
+    is_the_last = choice.exists() and choice.read_text().strip() == settings.MMSEARCH_MODEL
+    if message.id == "embeddings.E010" and is_the_last:
+        return Warning(message.msg, message.hint, message.obj, "embeddings.W011")
+    return message

@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from catalog.models import Item
 from embeddings.models import EmbeddingJob, EmbeddingSpace
-from embeddings.spaces import active_space, items_lacking_vectors
+from embeddings.spaces import items_lacking_vectors, live_spaces
 
 logger = logging.getLogger(__name__)
 
@@ -43,8 +43,9 @@ DIED: Final = "The worker died while it embedded this item alone."
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """Jobs that this process alone may work on until the lease ends."""
+    """Jobs of one space that this process alone may work on until the lease ends."""
 
+    space: EmbeddingSpace
     token: str
     item_ids: tuple[int, ...]
     alone: bool
@@ -54,14 +55,16 @@ class Claim:
 def enqueue(item_ids: Iterable[int], *, force: bool = False) -> int:
     """Enqueue items whose content has no vector yet; with `force` all of them. Returns how many.
 
-    Joins the caller's transaction. A job that there is already starts anew: what it embeds, or
-    failed to embed, is outdated.
+    Each gets a job in every live space that lacks it; opening a space enqueues all it lacks. Joins
+    the caller's transaction. A job that there is already starts anew: what it embeds, or failed to
+    embed, is outdated.
     """
-    space = active_space()
-    if space is None:  # opening a space enqueues everything it lacks
-        return 0
+    spaces = live_spaces()
+    enqueued = 0
     with transaction.atomic():
-        return sum(_enqueue(space, chunk, force=force) for chunk in _chunks(item_ids))
+        for chunk in _chunks(item_ids):
+            enqueued += max((_enqueue(each, chunk, force=force) for each in spaces), default=0)
+    return enqueued
 
 
 def enqueue_missing(space: EmbeddingSpace, *, since: datetime | None = None) -> int:
@@ -86,11 +89,22 @@ def re_embed(item_ids: Iterable[int]) -> int:
 
 
 def retry_failed(item_ids: Iterable[int] | None = None) -> int:
-    """Give failed jobs (of `item_ids`, or all) a fresh set of attempts. Returns how many."""
-    failed = EmbeddingJob.objects.filter(space__state="active", failed_at__isnull=False)
-    if item_ids is not None:
-        failed = failed.filter(item_id__in=list(item_ids))
-    return enqueue(list(failed.values_list("item_id", flat=True)), force=True)
+    """Give failed jobs (of `item_ids`, or all), in every live space, fresh attempts.
+
+    Returns how many items.
+    """
+    retried = set[int]()
+    wanted = None if item_ids is None else list(item_ids)
+    for space in live_spaces():
+        failed = EmbeddingJob.objects.filter(space=space, failed_at__isnull=False)
+        if wanted is not None:
+            failed = failed.filter(item_id__in=wanted)
+        found = list(failed.values_list("item_id", flat=True))
+        for chunk in _chunks(found):
+            with transaction.atomic():
+                _enqueue(space, chunk, force=True)
+        retried.update(found)
+    return len(retried)
 
 
 def claimable(space: EmbeddingSpace) -> QuerySet[EmbeddingJob]:
@@ -103,16 +117,23 @@ def claimable(space: EmbeddingSpace) -> QuerySet[EmbeddingJob]:
     ).order_by("run_after", "pk")
 
 
-def claim(space: EmbeddingSpace, limit: int, *, beside: bool = False) -> Claim | None:
-    """Claim up to `limit` waiting jobs; None where none waits.
+def is_waiting(spaces: Iterable[EmbeddingSpace]) -> bool:
+    """Whether a worker may claim anything in these spaces now."""
+    return any(claimable(space).exists() for space in spaces)
+
+
+def claim(spaces: Iterable[EmbeddingSpace], limit: int, *, beside: bool = False) -> Claim | None:
+    """Claim up to `limit` waiting jobs of the first space where any wait; None where none waits.
 
     A job with an error is suspected of causing it. It is claimed alone, and not `beside` others in
     work, so that an item which kills the process takes no others with it.
     """
     token = f"{process_name()}:{uuid.uuid4().hex[:12]}"
     with transaction.atomic():
-        waiting = list(claimable(space).values_list("pk", "error")[:limit])
-        if not waiting:
+        for space in spaces:
+            if waiting := list(claimable(space).values_list("pk", "error")[:limit]):
+                break
+        else:
             return None
         alone = waiting[0][1] != ""
         if alone and beside:
@@ -123,7 +144,7 @@ def claim(space: EmbeddingSpace, limit: int, *, beside: bool = False) -> Claim |
             pk__in=[pk for pk, _ in chosen], claimed_until__isnull=True
         ).update(claimed_by=token, claimed_until=timezone.now() + LEASE)
         owned = in_work(token).order_by("pk")
-        return Claim(token, tuple(owned.values_list("item_id", flat=True)), alone)
+        return Claim(space, token, tuple(owned.values_list("item_id", flat=True)), alone)
 
 
 def in_work(*tokens: str) -> QuerySet[EmbeddingJob]:

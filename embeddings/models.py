@@ -26,11 +26,13 @@ def new_generation() -> str:
 class EmbeddingSpace(models.Model):
     """One generation of vectors: whatever an equal encoder description makes.
 
-    A retired one stays as a record; opening its model again makes another.
+    One is active: it answers. Every other that is not retired is fed beside it, so that it can take
+    over at any time. A retired one stays as a record; opening its model again makes another.
     """
 
     class State(models.TextChoices):
         BUILDING = "building"
+        READY = "ready"
         ACTIVE = "active"
         RETIRED = "retired"
 
@@ -40,6 +42,10 @@ class EmbeddingSpace(models.Model):
         default=new_generation,
         editable=False,
         help_text="Part of the name of the index's files: no other space's are taken for them.",
+    )
+    source = models.CharField(
+        max_length=1000,
+        help_text="How its model was named: a hub name, or a directory's full path.",
     )
     model = models.CharField(max_length=500)
     revision = models.CharField(max_length=100)
@@ -51,6 +57,15 @@ class EmbeddingSpace(models.Model):
         default=0, help_text="Changes up to this seq are pruned from the log."
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    complete_since = models.DateTimeField(
+        null=True, blank=True, help_text="When it first held all that the active space held."
+    )
+    activated_at = models.DateTimeField(null=True, blank=True, help_text="When it last took over.")
+    rate = models.FloatField(default=0, help_text="Items a second, when last embedded for it.")
+    rate_at = models.DateTimeField(null=True, blank=True)
+    problem = models.TextField(
+        blank=True, help_text="Why nothing is embedded for it: its model cannot be used."
+    )
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
@@ -67,6 +82,76 @@ class EmbeddingSpace(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.precision} ({self.dimension} dimensions)"
+
+
+class SpaceOpening(models.Model):
+    """A model that was asked for; gone once the worker has opened its space.
+
+    One that failed stays, with the reason, until it is asked for again.
+    """
+
+    model = models.CharField(max_length=1000, unique=True)
+    is_wish = models.BooleanField(
+        help_text="Somebody chose it; otherwise its files are only looked at for changes."
+    )
+    asked_at = models.DateTimeField(auto_now=True)
+    note = models.TextField(blank=True, help_text="What is going on.")
+    error = models.TextField(blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["asked_at"]
+
+    def __str__(self) -> str:
+        return f"opening {self.model}"
+
+
+class SpaceSwitch(models.Model):
+    """The one switch that is wished for: its target takes over once it is complete.
+
+    It is announced from then on: every serving process makes the target warm, and says so in its
+    row; the last one that does makes it active.
+    """
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    target = models.ForeignKey(EmbeddingSpace, models.CASCADE, related_name="+")
+    incomplete_too = models.BooleanField(default=False)
+    asked_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(id=1), name="one_switch_at_a_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"switch to {self.target}"
+
+
+class ServingProcess(models.Model):
+    """A process that answers searches, while it is alive: its row expires without a heartbeat.
+
+    Host and process number are for people. Containers share both, so the id is random.
+    """
+
+    id = models.CharField(primary_key=True, max_length=16, editable=False)
+    host = models.CharField(max_length=100)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField(auto_now_add=True)
+    seen_at = models.DateTimeField()
+    warm = models.ForeignKey(
+        EmbeddingSpace,
+        models.SET_NULL,
+        null=True,
+        related_name="+",
+        help_text="The target of the announced switch, once it could answer here.",
+    )
+    problem = models.TextField(blank=True, help_text="Why the target cannot answer here.")
+
+    class Meta:
+        ordering: ClassVar = ["started_at"]
+        verbose_name_plural = "serving processes"
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
 
 
 MODALITY_CHOICES = [(modality.value, modality.value) for modality in Modality]

@@ -1,83 +1,135 @@
-"""How spaces open and retire."""
+"""How spaces are opened: the one of another model beside the one that answers."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+from pathlib import Path
 
+from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
-from embeddings import jobs
-from embeddings.backends import default_encoder
-from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorChange
-from embeddings.spaces import SpaceError, active_space
+from catalog.models import Item
+from embeddings import jobs, switching
+from embeddings.backends import build_encoder
+from embeddings.encoders.base import EncoderDescription
+from embeddings.models import EmbeddingJob, EmbeddingSpace
+from embeddings.spaces import active_space
 
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Opening:
-    """What opening the configured model's space did."""
+    """What opening a model's space did."""
 
-    space: EmbeddingSpace
-    previous: EmbeddingSpace | None
-    """The space that was active before, where another one was."""
+    space: EmbeddingSpace | None
+    """None where the model is nobody's choice, and no space's either."""
     enqueued: int
     """Items that the space lacked."""
+    takes_over: bool
+    """Whether it becomes active by itself once it is complete."""
 
     def __str__(self) -> str:
-        if self.previous is None:
-            return f"Vectors are made by {self.space}; {self.enqueued:,} items wait."
+        if self.space is None:
+            return "No space has this model."
+        waiting = f"{self.enqueued:,} items wait to be embedded"
+        if self.space.state == EmbeddingSpace.State.ACTIVE:
+            return f"Space {self.space.pk}, {self.space}, answers; {waiting}."
+        then = (
+            "It takes over once it is complete"
+            if self.takes_over
+            else f"`manage.py activate_space {self.space.pk}` lets it answer once it is complete"
+        )
         return (
-            f"The model changed from {self.previous} to {self.space}: {self.enqueued:,} items are"
-            " embedded anew in the background. The old vectors stay until"
-            f" `manage.py retire_space {self.previous.pk}`."
+            f"Space {self.space.pk}, {self.space}, is kept beside the active one; {waiting}."
+            f" {then}."
         )
 
 
-def open_space() -> Opening:
-    """Make the configured encoder's space the active one and enqueue what it lacks.
+def open_space(
+    model: str | None = None, *, is_wish: bool = True, takes_over: bool | None = None
+) -> Opening:
+    """Open the space of a model, by default that of `MMSEARCH_MODEL`, and enqueue what it lacks.
 
-    Raises EncoderError where the model cannot be found.
+    It is active at once where nothing can be found anyway. Else it is built beside the active one
+    and takes over once it is complete: with `takes_over`, by default as `MMSEARCH_SWITCH` says. The
+    latest wish wins. What is no wish opens a space only where the active one's own model changed.
+
+    Prepares the model where it is not yet, which takes minutes. Safe to run again after a death at
+    any point. Raises EncoderError where the model cannot be found.
     """
-    description = default_encoder().describe()
+    name = located(settings.MMSEARCH_MODEL if model is None else model)
+    if takes_over is None:
+        takes_over = settings.MMSEARCH_SWITCH == "auto"
+    description = build_encoder(name).describe()
     with transaction.atomic():
-        previous = active_space()
-        if previous is not None and previous.fingerprint == description.fingerprint:
-            return Opening(previous, None, jobs.enqueue_missing(previous))
-        if previous is not None:
-            previous.state = EmbeddingSpace.State.BUILDING
-            previous.save(update_fields=["state"])
-        not_retired = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
-        space, _ = not_retired.update_or_create(
-            fingerprint=description.fingerprint,
-            defaults={
-                "model": description.model,
-                "revision": description.revision,
-                "precision": description.precision,
-                "preprocessing": description.preprocessing,
-                "dimension": description.dimension,
-                "state": EmbeddingSpace.State.ACTIVE,
-            },
-        )
-        opening = Opening(space, previous, jobs.enqueue_missing(space))
+        active = active_space()
+        space = _live_space(name, description)
+        is_new = space is None
+        if space is None:
+            if not (is_wish or (active is not None and active.model == description.model)):
+                return Opening(None, 0, takes_over=False)
+            space = _create(name, description)
+        is_empty = not Item.objects.exists()
+        if is_empty:
+            space.complete_since = timezone.now()
+            space.save(update_fields=["complete_since"])
+        if active is None or is_empty:
+            switching.make_active(space)
+        elif (is_wish or is_new) and (takes_over or space == active):
+            switching.wish(space)
+    opening = Opening(space, jobs.enqueue_missing(space), takes_over=switching.is_wished(space))
     logger.info("%s", opening)
     return opening
 
 
-def retire_space(space: EmbeddingSpace) -> int:
-    """Delete a space's vectors and jobs; returns the count of vectors. The row stays as a record.
+def note_complete(space: EmbeddingSpace) -> bool:
+    """Take down that a space holds all that the active one holds, once it does; whether it does.
 
-    Raises SpaceError for the active space.
+    Of the active space: all that there is, but for what failed.
     """
-    with transaction.atomic():
-        space.refresh_from_db()
-        if space.state == EmbeddingSpace.State.ACTIVE:
-            raise SpaceError(f"{space} is in use. Start with another MMSEARCH_MODEL first.")
-        deleted, _ = Embedding.objects.filter(space=space).delete()
-        EmbeddingJob.objects.filter(space=space).delete()
-        VectorChange.objects.filter(space=space).delete()
-        space.state = EmbeddingSpace.State.RETIRED
-        space.save(update_fields=["state"])
-    logger.info("Retired %s: %d vectors deleted", space, deleted)
-    return deleted
+    if space.complete_since is not None:
+        return True
+    if space.state == EmbeddingSpace.State.ACTIVE:
+        lacking = EmbeddingJob.objects.filter(space=space, failed_at__isnull=True)
+    else:
+        lacking = switching.lacking_beside_active(space)
+    if lacking.exists() or jobs.enqueue_missing(space):
+        return False
+    space.complete_since = timezone.now()
+    rows = EmbeddingSpace.objects.filter(pk=space.pk)
+    rows.update(complete_since=timezone.now())
+    if rows.filter(state=EmbeddingSpace.State.BUILDING).update(state=EmbeddingSpace.State.READY):
+        logger.info("Space %d, %s, is complete", space.pk, space)
+    return True
+
+
+def located(model: str) -> str:
+    """The name of a model under which it is found from any folder."""
+    name = model.strip()
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name and path.is_dir() else name
+
+
+def _live_space(name: str, description: EncoderDescription) -> EmbeddingSpace | None:
+    """The space that holds such vectors already, told where its model is now."""
+    spaces = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
+    space = spaces.filter(fingerprint=description.fingerprint).first()
+    if space is not None and space.source != name:
+        space.source = name
+        space.save(update_fields=["source"])
+    return space
+
+
+def _create(name: str, description: EncoderDescription) -> EmbeddingSpace:
+    return EmbeddingSpace.objects.create(
+        source=name,
+        fingerprint=description.fingerprint,
+        model=description.model,
+        revision=description.revision,
+        precision=description.precision,
+        preprocessing=description.preprocessing,
+        dimension=description.dimension,
+    )

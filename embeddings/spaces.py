@@ -8,13 +8,13 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, QuerySet
 
 from catalog.models import Item
-from embeddings.backends import default_encoder
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 
+_NONE = "No model is open yet. Start the application once, or run `manage.py open_space`."
 _HEAD = (
-    "SELECT s.id, s.fingerprint, s.log_start,"  # noqa: S608  the names are our own tables
+    "SELECT s.id, s.log_start,"  # noqa: S608  the names are our own tables
     f" (SELECT MAX(c.seq) FROM {VectorChange._meta.db_table} c WHERE c.space_id = s.id)"
-    f" FROM {EmbeddingSpace._meta.db_table} s WHERE s.state = %s"
+    f" FROM {EmbeddingSpace._meta.db_table} s WHERE "
 )
 
 
@@ -27,9 +27,40 @@ def active_space() -> EmbeddingSpace | None:
     return EmbeddingSpace.objects.filter(state=EmbeddingSpace.State.ACTIVE).first()
 
 
+def require_active_space() -> EmbeddingSpace:
+    """The active space. Raises SpaceError where none is."""
+    space = active_space()
+    if space is None:
+        raise SpaceError(_NONE)
+    return space
+
+
+def live_spaces() -> list[EmbeddingSpace]:
+    """Those not retired, in the order in which they are fed.
+
+    The active one comes first, then one that was complete before, then the newest.
+    """
+    order = [EmbeddingSpace.State.ACTIVE, EmbeddingSpace.State.READY, EmbeddingSpace.State.BUILDING]
+    spaces = EmbeddingSpace.objects.filter(state__in=order).order_by("-pk")
+    return sorted(spaces, key=lambda space: order.index(EmbeddingSpace.State(space.state)))
+
+
+def find_space(number: int) -> EmbeddingSpace:
+    """The live space of that number. Raises SpaceError where there is none."""
+    space = EmbeddingSpace.objects.filter(pk=number).first()
+    if space is None:
+        raise SpaceError(f"There is no space {number}. `manage.py spaces` lists them.")
+    if space.state == EmbeddingSpace.State.RETIRED:
+        raise SpaceError(
+            f"Space {number} is retired: its vectors are gone. `manage.py open_space"
+            f" {space.source}` makes them anew."
+        )
+    return space
+
+
 @dataclasses.dataclass(frozen=True)
 class SpaceHead:
-    """The active space and the extent of its change log."""
+    """A space and the extent of its change log."""
 
     space_id: int
     log_start: int
@@ -38,29 +69,20 @@ class SpaceHead:
     """Last `seq`."""
 
 
-def require_active_space() -> EmbeddingSpace:
-    """The active space, checked to be the configured encoder's.
+def require_head(space: EmbeddingSpace | None = None) -> SpaceHead:
+    """The head of the active space, or of `space`, for every search: one plain statement.
 
-    Raises SpaceError where no space is open, or another model's: vectors never mix.
+    Raises SpaceError where there is none.
     """
-    return EmbeddingSpace.objects.get(pk=require_head().space_id)
-
-
-def require_head() -> SpaceHead:
-    """Like `require_active_space`, for every search: one plain statement."""
     with connection.cursor() as cursor:
-        cursor.execute(_HEAD, [EmbeddingSpace.State.ACTIVE.value])
+        if space is None:
+            cursor.execute(f"{_HEAD} s.state = %s", [EmbeddingSpace.State.ACTIVE.value])
+        else:
+            cursor.execute(f"{_HEAD} s.id = %s", [space.pk])
         row = cursor.fetchone()
     if row is None:
-        raise SpaceError("No model is open yet. Start the application once, or run `open_space`.")
-    space_id, fingerprint, log_start, last = row
-    description = default_encoder().describe()
-    if fingerprint != description.fingerprint:
-        raise SpaceError(
-            f"The index holds vectors of {active_space()}, but this process is configured for"
-            f" {description.model} {description.precision} ({description.dimension} dimensions)."
-            " Restart with the same MMSEARCH_MODEL everywhere."
-        )
+        raise SpaceError(_NONE if space is None else f"{space} is no more.")
+    space_id, log_start, last = row
     return SpaceHead(space_id, log_start, max(last or 0, log_start))
 
 

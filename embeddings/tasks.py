@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import time
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,10 +14,11 @@ from django.conf import settings
 from django.utils import timezone
 
 from catalog.sweeping import GRACE, sweep_pictures
-from embeddings import jobs, liveness, worker
+from embeddings import jobs, liveness, openings, per_space, switching, worker
 from embeddings.encoders.finding.outdated import sweep_prepared
-from embeddings.models import EmbeddingSpace
-from embeddings.spaces import active_space
+from embeddings.models import EmbeddingSpace, SpaceOpening
+from embeddings.opening import note_complete
+from embeddings.spaces import live_spaces
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +37,15 @@ def embed_pending() -> int:
     One process of a host at a time: any other returns at once and stays free for sweep and index.
     """
     until = time.monotonic() + TIME_SLICE
-    with (settings.MMSEARCH_DATA_DIR / "embedding.lock").open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with _the_only_one("embedding.lock") as is_ours:
+        if not is_ours:
             return 0
         report = worker.drain(until=lambda: liveness.is_stopping() or time.monotonic() > until)
     # Also for what came after the last claim, whose nudge found the lock held.
-    space = active_space()
-    if space is not None and not liveness.is_stopping() and jobs.claimable(space).exists():
+    if not liveness.is_stopping() and jobs.is_waiting(worker.usable_spaces()):
         jobs.nudge()
+    else:
+        _look_at_spaces()
     return report.indexed
 
 
@@ -53,21 +55,49 @@ def sweep() -> int:
     The first in a process looks at all items, as does one each hour, the others at those that were
     saved since the last.
     """
-    space = active_space()
-    if space is None:
-        return 0
     reclaimed = jobs.reclaim_dead()
     now = timezone.now()
     since = _looked.get("at saved items")
     if since is None or now - _looked["at all items"] > FULL_LOOK_EVERY:
         since, _looked["at all items"] = None, now
-    enqueued = jobs.enqueue_missing(space, since=since)
+    spaces = live_spaces()
+    enqueued = sum(jobs.enqueue_missing(space, since=since) for space in spaces)
     _looked["at saved items"] = now - LONGEST_TRANSACTION
     if reclaimed or enqueued:
         logger.info("Sweep: %d jobs taken back, %d items enqueued", reclaimed, enqueued)
-    if not enqueued and jobs.claimable(space).exists():
+    usable = worker.usable_spaces()
+    per_space.let_go(keep=[space.pk for space in spaces], unused=0.0)
+    if not enqueued and jobs.is_waiting(usable):
         jobs.nudge()
+    _look_at_spaces()
+    if SpaceOpening.objects.filter(error="").exists():
+        openings.nudge()
     return enqueued
+
+
+def open_asked() -> int:
+    """Open the spaces that were asked for; returns how many."""
+    with _the_only_one("opening.lock") as is_ours:
+        return openings.open_asked() if is_ours else 0
+
+
+def _look_at_spaces() -> None:
+    """Take down which spaces are complete, and make the switch that waits for nothing else."""
+    for space in live_spaces():
+        note_complete(space)
+    switching.advance()
+
+
+@contextlib.contextmanager
+def _the_only_one(name: str) -> Iterator[bool]:
+    """Whether no other process of this host is inside; it stays so to the end of the block."""
+    with (settings.MMSEARCH_DATA_DIR / name).open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def sweep_files(grace: float = GRACE) -> int:

@@ -17,10 +17,11 @@ from catalog.ingest.images import ImageRefused, open_preview
 from catalog.models import Item
 from catalog.resources import log_resources
 from embeddings import jobs
-from embeddings.backends import default_encoder
+from embeddings.backends import encoder_of
 from embeddings.encoders.base import Encoder, EncoderError, Modality, Vectors
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
-from embeddings.spaces import require_active_space
+from embeddings.pace import Pace
+from embeddings.spaces import live_spaces
 
 logger = logging.getLogger(__name__)
 
@@ -55,17 +56,20 @@ class _Batch:
 def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
     """Embed waiting items until none is claimable or `until()` is true, asked twice a batch.
 
-    Raises SpaceError where the active space is another model's.
+    The active space goes first: what comes for it waits for one batch of the others at most. Those
+    whose model cannot be used are left out, and say so.
     """
-    space = require_active_space()
-    encoder = default_encoder()
+    spaces = usable_spaces()
     jobs.reclaim_dead()
     report = DrainReport()
+    pace = Pace()
     started = time.perf_counter()
     tokens: set[str] = set()
 
-    def load(*, beside: bool) -> _Batch | None:
-        claim = jobs.claim(space, BATCH_SIZE, beside=beside)
+    def load(ahead: _Batch | None, *, beside: bool) -> _Batch | None:
+        """A batch of the first space that has one; of those before what is read ahead already."""
+        before = spaces if ahead is None else spaces[: spaces.index(ahead.claim.space)]
+        claim = jobs.claim(before, BATCH_SIZE, beside=beside)
         if claim is None:
             return None
         tokens.add(claim.token)
@@ -75,12 +79,18 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
         ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read") as pool,
         jobs.holding(tokens),
     ):
-        batch = load(beside=False)
-        while batch is not None:
-            upcoming = None if batch.claim.alone or until() else load(beside=True)
-            report += _embed(space, encoder, batch)
+        ahead: _Batch | None = None
+        while (batch := load(ahead, beside=ahead is not None) or ahead) is not None:
+            if batch is ahead:
+                ahead = None
+            if ahead is None and not batch.claim.alone and not until():
+                ahead = load(None, beside=True)
+            done = _embed(batch)
             tokens.discard(batch.claim.token)
-            batch = None if until() else upcoming or load(beside=False)
+            pace.count(batch.claim.space, done.indexed)
+            report += done
+            if until():
+                break
     if report.indexed or report.failed:
         elapsed = time.perf_counter() - started
         logger.info(
@@ -92,6 +102,26 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
         )
         log_resources("embedding")
     return report
+
+
+def usable_spaces() -> list[EmbeddingSpace]:
+    """The live spaces whose model can be used, in the order in which they are fed.
+
+    Why another's cannot is written on its row, and into the log when it changes.
+    """
+    usable = []
+    for space in live_spaces():
+        try:
+            encoder_of(space)
+            problem = ""
+            usable.append(space)
+        except EncoderError as exc:
+            problem = str(exc)
+        if problem != space.problem:
+            EmbeddingSpace.objects.filter(pk=space.pk).update(problem=problem)
+            if problem:
+                logger.error("Nothing is embedded for space %d, %s: %s", space.pk, space, problem)
+    return usable
 
 
 def _begin(claim: jobs.Claim, pool: ThreadPoolExecutor) -> _Batch:
@@ -112,9 +142,10 @@ def _read(item: Item) -> Image | str:
         return f"{type(exc).__name__}: {exc}"
 
 
-def _embed(space: EmbeddingSpace, encoder: Encoder, batch: _Batch) -> DrainReport:
+def _embed(batch: _Batch) -> DrainReport:
     """Encode and commit one batch; whatever fails is recorded against its item alone."""
-    logger.info("Embedding start: %d items", len(batch.items))
+    space = batch.claim.space
+    logger.info("Embedding start: %d items for space %d", len(batch.items), space.pk)
     errors: dict[int, str] = {}
     images: dict[int, Image] = {}
     for pk, future in batch.pictures.items():
@@ -126,7 +157,7 @@ def _embed(space: EmbeddingSpace, encoder: Encoder, batch: _Batch) -> DrainRepor
     captions = {
         pk: item.caption for pk, item in batch.items.items() if item.caption and pk not in errors
     }
-    vectors, refused = _encode(encoder, images, captions)
+    vectors, refused = _encode(encoder_of(space), images, captions)
     if errors := errors | refused:
         jobs.fail(batch.claim.token, errors)
     indexed = _commit(space, batch, vectors) if vectors else 0
@@ -200,7 +231,9 @@ def _commit(
     """
     with transaction.atomic():
         # On PostgreSQL the row lock makes `seq` grow in commit order; SQLite has one writer anyway.
-        EmbeddingSpace.objects.select_for_update().get(pk=space.pk)
+        space = EmbeddingSpace.objects.select_for_update().get(pk=space.pk)
+        if space.state == EmbeddingSpace.State.RETIRED:
+            return 0
         ours = jobs.in_work(batch.claim.token)
         hashes = dict(ours.values_list("item_id", "item__content_hash"))
         embedded = {pk for pk, _ in vectors}

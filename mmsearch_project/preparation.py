@@ -20,6 +20,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from mmsearch_project import demo
+from mmsearch_project import environment as env
 
 STARTER_NOTICE = """\
 The starter model is in use. It is small and for trying out; for real use start with
@@ -63,17 +64,32 @@ def migrate() -> None:
 
 
 def open_model() -> None:
-    """Have the model ready on disk, and its space active. Raises NotReadyError."""
+    """Have a space active. Raises NotReadyError.
+
+    Where there is something to find, it is found at once: the worker prepares another model, and
+    its space is built beside the one that answers.
+    """
+    from catalog.models import Item
+    from embeddings import openings
     from embeddings.encoders.base import EncoderError
     from embeddings.encoders.serving.onnx_towers import GPU_MEND, leaves_gpu_idle
     from embeddings.opening import open_space
+    from embeddings.overview import outline
+    from embeddings.spaces import active_space, require_active_space
 
+    choice = settings.MMSEARCH_MODEL_CHOICE
     try:
-        open_space()  # logs what it did
+        if active_space() is None or not Item.objects.exists():
+            open_space()  # logs what it did
+        else:
+            openings.ask_at_start(last_model=env.first_line(choice))
     except EncoderError as exc:
         raise NotReadyError(str(exc)) from exc
-    settings.MMSEARCH_MODEL_CHOICE.write_text(f"{settings.MMSEARCH_MODEL}\n", encoding="utf-8")
-    if settings.MMSEARCH_MODEL == "starter":
+    choice.write_text(f"{settings.MMSEARCH_MODEL}\n", encoding="utf-8")
+    space = require_active_space()
+    for line in outline().news:
+        say(line)
+    if space.source == "starter":
         say(STARTER_NOTICE)
     elif leaves_gpu_idle(settings.MMSEARCH_DEVICE):
         say(f"The NVIDIA GPU of this machine is not used. To use it, {GPU_MEND}.")

@@ -150,15 +150,10 @@ Q_CLUSTER: dict[str, Any] = {
 MMSEARCH_MODEL_CHOICE = MMSEARCH_DATA_DIR / "model"
 MMSEARCH_MODEL = env.text("MMSEARCH_MODEL") or env.first_line(MMSEARCH_MODEL_CHOICE) or "starter"
 MMSEARCH_DEVICE = env.choice("MMSEARCH_DEVICE", ("auto", "cpu", "cuda"), "auto")
-MMSEARCH_ENCODERS: dict[str, dict[str, Any]] = {
-    "default": {
-        "BACKEND": "embeddings.encoders.serving.onnx_encoder.OnnxEncoder",
-        "OPTIONS": {
-            "model": MMSEARCH_MODEL,
-            "device": MMSEARCH_DEVICE,
-            "directory": MMSEARCH_MODEL_DIR,
-        },
-    },
+MMSEARCH_SWITCH = env.choice("MMSEARCH_SWITCH", ("auto", "manual"), "auto")
+MMSEARCH_ENCODER: dict[str, Any] = {  # of any model; which one, a space says
+    "BACKEND": "embeddings.encoders.serving.onnx_encoder.OnnxEncoder",
+    "OPTIONS": {"device": MMSEARCH_DEVICE, "directory": MMSEARCH_MODEL_DIR},
 }
 MMSEARCH_TARGET_RECALL = env.number("MMSEARCH_TARGET_RECALL", 0.99, low=0.5, high=1)
 MMSEARCH_INDEX_MEMORY_MB = env.number("MMSEARCH_INDEX_MEMORY_MB", None, low=1, high=1e7)

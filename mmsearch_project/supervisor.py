@@ -74,7 +74,7 @@ class Supervisor:
             )
             for number in range(1, web_processes + 1)
         ]
-        self.worker = Child("worker", [python, "-m", "mmsearch_project.worker"])
+        self.worker = Child("worker", [python, "-m", "mmsearch_project.cluster"])
         self.demo = Child(
             "demo catalogue",
             [python, "manage.py", "ingest_dataset", "demo/metadata.csv", "--images", "demo/images"],
@@ -243,8 +243,6 @@ def main(arguments: list[str]) -> int:
     try:
         from mmsearch_project import settings
 
-        if settings.MMSEARCH_MODEL == "starter":
-            os.environ["HF_HUB_OFFLINE"] = "1"  # nothing to fetch: never wait for a hub
         lock = hold_data_dir(settings.MMSEARCH_DATA_DIR)
         if settings.WEB_CONCURRENCY > 1:  # the processes add up their metrics here
             metrics = empty_folder(settings.MMSEARCH_DATA_DIR / "metrics")

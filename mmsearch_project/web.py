@@ -25,8 +25,8 @@ def main(descriptor: int) -> None:
 
     from catalog.resources import log_resources
     from mmsearch_project.http_server import Server
-    from search.api.formats import max_body_bytes
-    from search.index.following import start_following
+    from search.api.bodies import max_body_bytes
+    from search.index.following import Following
 
     # Large bodies wait in the data folder: the system's folder for such is often memory.
     tempfile.tempdir = str(settings.MMSEARCH_DATA_DIR)
@@ -34,8 +34,10 @@ def main(descriptor: int) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: server.stop())
     log_resources("start of the web process")
-    start_following()  # encoder and index load beside the first requests: the port answers at once
+    following = Following()
+    following.begin()  # encoder and index load beside the first requests: the port answers at once
     server.run()
+    following.end()
 
 
 def _raise_file_limit() -> None:

@@ -6,33 +6,45 @@ import logging
 
 from django.conf import settings
 
-from embeddings.spaces import active_space
+from embeddings import per_space
+from embeddings.retiring import free, half_freed
+from embeddings.spaces import live_spaces
 from search.index import maintenance
-from search.index.space_index import current_index, reset_index
+from search.index.space_index import index_of, let_go_of_index
 
 logger = logging.getLogger(__name__)
 
 
 def maintain_index() -> int:
-    """Write due snapshots and prune the log; returns how many snapshots. One process at a time."""
-    if active_space() is None:
-        return 0
+    """Write due snapshots and prune the log, of every live space; returns how many snapshots.
+
+    One process at a time.
+    """
+    written = 0
     with maintenance.the_only_one() as is_ours:
         if not is_ours:
             return 0
         maintenance.sweep_folders()
-        index = current_index()
-        index.catch_up()
-        written = maintenance.compact(index)
-        if pruned := maintenance.prune_log(index):
-            logger.info("Change log pruned by %d lines", pruned)
-        if written:
-            reset_index()  # gives back the pages of the files that were just written
-        return written
+        spaces = live_spaces()
+        per_space.let_go(keep=[space.pk for space in spaces])
+        for space in spaces:
+            index = index_of(space)
+            index.catch_up()
+            snapshots = maintenance.compact(index)
+            if pruned := maintenance.prune_log(index):
+                logger.info("Change log pruned by %d lines", pruned)
+            if snapshots:
+                let_go_of_index(space)  # gives back the pages of the files just written
+            written += snapshots
+        for space in half_freed():
+            deleted = sum(free(space))
+            maintenance.delete_folder(space)
+            logger.info("Space %d, %s: %d rows deleted", space.pk, space, deleted)
+    return written
 
 
 def answer_shadow_queries() -> int:
     """Ask a share of live queries of the space beside the active one, too; returns how many."""
-    from search.comparison.shadowing import answer_drawn
+    from search.comparison.shadowing import answer_drawn  # it searches, which maintenance does not
 
     return answer_drawn() if settings.MMSEARCH_SHADOW else 0

@@ -14,11 +14,9 @@ from PIL import Image
 
 from catalog.ingest import ItemRecord, OutcomeKind, UploadedImage, ingest_one
 from catalog.models import Item
-from embeddings import worker
-from embeddings.backends import encoders
+from embeddings import overview, per_space, worker
 from embeddings.models import EmbeddingSpace
 from embeddings.opening import open_space
-from search.index.space_index import reset_index
 
 _numbers = itertools.count(1)
 
@@ -38,17 +36,19 @@ def picture(
 @pytest.fixture(autouse=True)
 def _fresh_index() -> Iterator[None]:
     """No index, snapshot or encoder of one test is seen by another."""
-    reset_index()
+    per_space.reset()
+    overview.forget_outline()
     yield
-    reset_index()
-    encoders.reset()
+    per_space.reset()
     shutil.rmtree(settings.MMSEARCH_INDEX_DIR, ignore_errors=True)
 
 
 @pytest.fixture
 def space(db: None) -> EmbeddingSpace:
     """The open space of the test encoder."""
-    return open_space().space
+    opened = open_space().space
+    assert opened is not None
+    return opened
 
 
 @pytest.fixture

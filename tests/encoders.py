@@ -33,20 +33,30 @@ COLOURS = {
 WORD_DIMENSIONS = 28
 POISON = "POISON"
 """A text that the encoder refuses."""
+REVISION = "1"
+REFUSES: dict[str, str] = {}
+"""A text that a model of that name refuses."""
+GONE: set[str] = set()
+"""Models whose files are gone."""
 DELAY = float(os.environ.get("MMSEARCH_TESTS_DELAY", "0"))
 """Seconds a batch of texts takes, for tests that kill a worker in the middle."""
 
 
 class ColourEncoder(Encoder):
-    """float32 (n, 32): four numbers of mean colour, then hashed words."""
+    """float32 (n, 32): four numbers of mean colour, then hashed words.
 
-    def __init__(self, name: str = "colour") -> None:
+    Models whose names differ in length make other vectors, and scores, of the same.
+    """
+
+    def __init__(self, name: str) -> None:
         self.name = name
 
     def describe(self) -> EncoderDescription:
+        if self.name in GONE:
+            raise EncoderError(f"{self.name} is gone.")
         return EncoderDescription(
             model=self.name,
-            revision="1",
+            revision=REVISION,
             precision="fp32",
             preprocessing="mean colour",
             dimension=4 + WORD_DIMENSIONS,
@@ -57,10 +67,13 @@ class ColourEncoder(Encoder):
     ) -> Vectors:
         del purpose
         if modality is Modality.TEXT:
-            if any(POISON in text for text in inputs):
+            refused = (POISON, REFUSES.get(self.name, POISON))
+            if any(each in text for text in inputs for each in refused):
                 raise EncoderError("This text is poison.")
             time.sleep(DELAY)
-        return _unit(np.array([_FEATURES[modality](each) for each in inputs]))
+        rows = np.array([_FEATURES[modality](each) for each in inputs])
+        rows[:, 4:] *= len(self.name) / len("colour")
+        return np.roll(_unit(rows), len(self.name), axis=1)
 
     def check(self) -> list[CheckMessage]:
         return []

@@ -56,7 +56,7 @@ class Installation:
         """A running worker cluster; stopped at the end if it still lives."""
         log = (self.data / "worker.log").open("ab")
         process = subprocess.Popen(
-            [sys.executable, "-m", "mmsearch_project.worker"],
+            [sys.executable, "-m", "mmsearch_project.cluster"],
             cwd=ROOT,
             env=self.environment | environment,
             stdout=log,

@@ -278,12 +278,11 @@ def report_runtimes(embedder: Embedder, items: list[Item]) -> None:
 def report_application(items: list[Item]) -> None:
     """Print what one input costs in the application, from picture or words to vector."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
-    os.environ["MMSEARCH_MODEL"] = "starter"
     django.setup()
-    from embeddings.backends import default_encoder
+    from embeddings.backends import build_encoder
     from embeddings.encoders.base import Modality
 
-    encoder = default_encoder()
+    encoder = build_encoder("starter")
     with Image.open(DEMO / "images" / items[0].filename) as opened:
         picture = opened.convert("RGB")
     image = _milliseconds(lambda: encoder.encode(Modality.IMAGE, [picture]), 1)

@@ -10,8 +10,8 @@ from typing import Final, TextIO
 
 from catalog.ingest.folders import ImageFolder
 from catalog.ingest.records import ItemRecord, Outcome, rejected
-from catalog.ingest.rows import named_image, to_record
 from catalog.ingest.text_files import open_text
+from catalog.ingest.translation import named_image, to_record
 
 MAX_ENTRY: Final = 2**20
 """Characters of an entry."""

@@ -19,8 +19,8 @@ from catalog.ingest.records import (
     decode_base64,
     rejected,
 )
-from catalog.ingest.rows import image_name, named_image, text, to_record
 from catalog.ingest.text_files import open_bytes
+from catalog.ingest.translation import image_name, named_image, text, to_record
 
 MAX_LINE: Final = 2**20
 """Bytes of a line without a picture in it."""

@@ -10,8 +10,8 @@ from typing import Final, TextIO
 
 from catalog.ingest.folders import ImageFolder
 from catalog.ingest.records import ItemRecord, Outcome, rejected
-from catalog.ingest.rows import IMAGE_KEYS, named_image, to_record
 from catalog.ingest.text_files import estimate, open_text
+from catalog.ingest.translation import IMAGE_KEYS, named_image, to_record
 
 COLUMNS: Final = ("id", "image_filename", "caption", "title", "tags", "category")
 MAX_LINE: Final = 2**20

@@ -117,6 +117,14 @@ class Encoder(ABC):
         Returns float32 (len(inputs), d), L2-normalised. Raises EncoderError.
         """
 
+    def pieces(self, words: Sequence[str]) -> list[int] | None:
+        """Into how many tokens the model cuts each word; None where it reads no words.
+
+        One that it has never met falls into many.
+        """
+        del words
+        return None
+
     def warm_up(self, modalities: Collection[Modality] | None = None) -> None:
         """Load the towers of these modalities, by default of all, and run each once."""
         for modality in self.modalities if modalities is None else modalities:

@@ -11,12 +11,14 @@ import numpy as np
 
 from catalog.models import Item
 from embeddings.encoders.base import Modality, Vectors
+from embeddings.models import EmbeddingSpace
 from embeddings.query_vectors import encode_query
 from search.answer.facets import FACET_DEPTH, Facets, count_facets
 from search.answer.filters import allowed_ids, count_searchable
 from search.answer.query import SearchQuery
 from search.answer.ranking import rank
 from search.answer.rows import load_items
+from search.comparison.asked import note_asked
 from search.index.space_index import SpaceIndex, synced_index
 from search.index.stores.base import StoreError
 from search.operations.metrics import observe_search
@@ -52,26 +54,30 @@ class Timings:
 
 @dataclasses.dataclass(frozen=True)
 class SearchResults:
-    """Hits in order, best first; equal scores by age."""
+    """Hits in order, best first; equal scores by age. All of one space."""
 
     hits: tuple[Hit, ...]
     total: int
     """Items that the filters allow; a search by meaning ranks all of them."""
     facets: Facets
     timings: Timings
+    space: EmbeddingSpace
 
 
-def search(query: SearchQuery) -> SearchResults:
-    """Answer a query.
+def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> SearchResults:
+    """Answer a query: from the space that is active when it begins, or from a live one by name.
 
     Raises EncoderError where the model fails, SpaceError where no index fits it, UnknownItem for
     an unknown `like`, QueryAbandoned where nobody waits for the answer.
     """
     started = time.perf_counter()
+    if space is None and not query.offset:
+        note_asked(query.text)
     like = _item_to_resemble(query)
-    vectors = _encode(query)
+    index = synced_index(space)
+    synced = time.perf_counter()
+    vectors = _encode(index.space, query)
     encoded = time.perf_counter()
-    index = synced_index()
     if like is not None:
         vectors = _resemble(index, like.pk, vectors)
     allowed = allowed_ids(query)
@@ -94,8 +100,8 @@ def search(query: SearchQuery) -> SearchResults:
         total = index.searchable_items() - (like is not None)
     ended = time.perf_counter()
     timings = Timings(
-        encode_ms=(encoded - started) * 1000,
-        index_ms=(searched - encoded) * 1000,
+        encode_ms=(encoded - synced) * 1000,
+        index_ms=(searched - encoded + synced - started) * 1000,
         database_ms=(ended - searched) * 1000,
         total_ms=(ended - started) * 1000,
     )
@@ -110,7 +116,7 @@ def search(query: SearchQuery) -> SearchResults:
         timings.index_ms,
         timings.database_ms,
     )
-    return SearchResults(hits, total, facets, timings)
+    return SearchResults(hits, total, facets, timings, index.space)
 
 
 def _item_to_resemble(query: SearchQuery) -> Item | None:
@@ -122,13 +128,13 @@ def _item_to_resemble(query: SearchQuery) -> Item | None:
     return item
 
 
-def _encode(query: SearchQuery) -> dict[Modality, Vectors]:
+def _encode(space: EmbeddingSpace, query: SearchQuery) -> dict[Modality, Vectors]:
     """One query vector a modality searched, from words and picture; float32 (d,) each."""
     parts = []
     if query.text.strip():
-        parts.append(encode_query(Modality.TEXT, query.text))
+        parts.append(encode_query(space, Modality.TEXT, query.text))
     if query.image is not None:
-        parts.append(encode_query(Modality.IMAGE, query.image))
+        parts.append(encode_query(space, Modality.IMAGE, query.image))
     if not parts:
         return {}
     return dict.fromkeys(query.modalities, _normalise(np.sum(parts, axis=0)))

@@ -23,7 +23,7 @@ from catalog.ingest import ItemRecord, Outcome, OutcomeKind, ingest, records_fro
 from catalog.ingest.records import rejected
 from catalog.storage import DISK_FULL, is_disk_full
 from search.api import schema
-from search.api.formats import refuse_longer_than
+from search.api.bodies import refuse_longer_than
 from search.api.items import ITEM_ACTIONS, ItemViewSet
 
 logger = logging.getLogger(__name__)

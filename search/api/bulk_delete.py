@@ -15,8 +15,8 @@ from rest_framework.views import APIView
 
 from catalog.deletion import delete_items, items_of_ids
 from search.api import reports, schema
+from search.api.bodies import JsonParser
 from search.api.fields import Text
-from search.api.formats import JsonParser
 from search.api.items import ITEM_ACTIONS, ItemViewSet
 
 MAX_IDS: Final = 10_000
@@ -65,6 +65,8 @@ class BulkDeleteView(APIView):
             401: OpenApiResponse(reports.Detail, description="A login is needed"),
             403: OpenApiResponse(reports.Detail, description="Sent by a page of another site"),
             413: OpenApiResponse(reports.Detail, description="Too large"),
+            415: OpenApiResponse(reports.Detail, description="Another content type is needed"),
+            507: OpenApiResponse(reports.Detail, description="The disk is full"),
         },
     )
     def post(self, request: Request) -> Response:

@@ -21,8 +21,8 @@ from embeddings.states import with_state
 from search.answer.answering import UnknownItem, search
 from search.answer.query import SearchQuery
 from search.api import schema
+from search.api.bodies import JsonParser, MultiPartParser
 from search.api.errors import Conflict, refuse
-from search.api.formats import JsonParser, MultiPartParser
 from search.api.intake import item_record, store
 from search.api.listing import ItemFilters
 from search.api.parameters import refuse_unknown

@@ -16,8 +16,8 @@ from catalog.ingest import ItemRecord
 from search.answer.answering import search
 from search.answer.query import SearchQuery
 from search.api import schema
+from search.api.bodies import JsonParser, MultiPartParser
 from search.api.errors import EncodingFailed, refuse
-from search.api.formats import JsonParser, MultiPartParser
 from search.api.intake import store, uploaded_image
 from search.api.results import legacy_results
 from search.api.search import decode_picture

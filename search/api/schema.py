@@ -69,15 +69,16 @@ _POSTED_SEARCH_ERRORS: Final = {
     403: _FORBIDDEN,
     413: _TOO_LARGE,
     415: _UNREADABLE,
+    507: _DISK_FULL,  # a large body waits in a file
 }
-_WRITE_ERRORS: Final = {
-    400: _REFUSED,
+_BULK_ERRORS: Final = {
     401: _UNAUTHORISED,
     403: _FORBIDDEN,
     413: _TOO_LARGE,
-    415: _UNREADABLE,
+    503: _error("Too much at once", "Too many large pictures are being read. Try again in …"),
     507: _DISK_FULL,
 }
+_WRITE_ERRORS: Final = {400: _REFUSED, **_BULK_ERRORS, 415: _UNREADABLE}
 
 ITEM_LIST: Final = extend_schema(
     tags=["items"],
@@ -110,6 +111,7 @@ ITEM_DESTROY: Final = extend_schema(
         401: _UNAUTHORISED,
         403: _FORBIDDEN,
         404: _NOT_FOUND,
+        507: _DISK_FULL,
     },
 )
 ITEM_CREATE: Final = extend_schema(
@@ -196,9 +198,7 @@ ITEM_BULK: Final = extend_schema(
     ],
     responses={
         (200, NDJSON): serializers.BulkOutcome,
-        401: _UNAUTHORISED,
-        403: _FORBIDDEN,
-        413: _TOO_LARGE,
+        **_BULK_ERRORS,
     },
 )
 SEARCH_GET: Final = extend_schema(

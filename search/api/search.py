@@ -14,8 +14,8 @@ from catalog.ingest.images import ImageBusy, ImageRefused, ImageTooLarge, decode
 from search.answer.answering import UnknownItem, search
 from search.answer.query import SearchQuery
 from search.api import schema
+from search.api.bodies import JsonParser, MultiPartParser
 from search.api.errors import Busy, PayloadTooLarge, refuse
-from search.api.formats import JsonParser, MultiPartParser
 from search.api.parameters import refuse_unknown
 from search.api.results import envelope
 from search.api.serializers import SearchParameters, SearchRequest
@@ -53,6 +53,7 @@ class SearchView(APIView):
         """Search with words, a picture, an item to resemble, or several of them together."""
         parameters = SearchRequest(data=request.data)
         parameters.is_valid(raise_exception=True)
+        refuse_unknown(request, parameters.fields)
         return self._answer(request, parameters.validated_data)
 
     def _answer(self, request: Request, parameters: dict[str, Any]) -> Response:

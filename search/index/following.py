@@ -1,4 +1,4 @@
-"""A serving process's background thread: keeps its index level and measures its recall."""
+"""A serving process's background threads: they keep its indexes level and make switches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from typing import Final
 
 from django.db import close_old_connections, connections
 
-from embeddings.backends import default_encoder
+from embeddings import per_space, switching
+from embeddings.backends import encoder_of
 from embeddings.encoders.base import Modality
+from embeddings.models import EmbeddingSpace
+from embeddings.serving_processes import Presence
+from search.comparison.asked import write_asked
 from search.index import maintenance
-from search.index.space_index import current_index
+from search.index.space_index import active_index, index_of
 
 logger = logging.getLogger(__name__)
 
 INTERVAL: Final = 0.5
-"""Seconds between looks at the log."""
+"""Seconds between looks at the log and at the wished switch."""
 RECALL_INTERVAL: Final = 600.0
 """Seconds between measurements of recall."""
 NEWS_INTERVAL: Final = 30.0
@@ -25,40 +29,86 @@ NEWS_INTERVAL: Final = 30.0
 RETRY_INTERVAL: Final = 5.0
 """Seconds to wait after an error."""
 
-_lock = threading.Lock()
-_thread: threading.Thread | None = None
 
+class Following:
+    """Keeps this process fit to answer, from the active space and from the one announced.
 
-def start_following() -> None:
-    """Warm up the text encoder, load the index, then follow the log; once per process.
-
-    Returns at once. Errors are logged and tried again: the thread ends only with its process.
+    Nothing is done in the calling thread. Errors are logged and tried again: the threads end only
+    with their process.
     """
-    global _thread  # noqa: PLW0603  one per process is the point
-    with _lock:
-        if _thread is None or not _thread.is_alive():
-            _thread = threading.Thread(target=_follow, name="follow-index", daemon=True)
-            _thread.start()
 
+    def __init__(self) -> None:
+        self._presence = Presence()
+        self._warm: set[int] = set()
+        """Spaces whose text encoder and index are loaded here."""
+        self._warming: threading.Thread | None = None
+        self._measured = time.monotonic()
 
-def _follow() -> None:
-    warm = False
-    measured = time.monotonic()
-    while True:
-        pause = INTERVAL
+    def begin(self) -> None:
+        """Load and warm up what answers, then follow; the process counts as serving from now on."""
+        threading.Thread(target=self._begin, name="follow-index", daemon=True).start()
+
+    def end(self) -> None:
+        """No longer count as serving: no switch waits for this process."""
+        self._presence.end()
+
+    def _begin(self) -> None:
+        self._presence.begin()
+        while True:
+            pause = INTERVAL
+            try:
+                close_old_connections()
+                self._look()
+            except Exception:
+                logger.exception(
+                    "Following the index failed; trying again in %.0f s", RETRY_INTERVAL
+                )
+                connections.close_all()
+                pause = RETRY_INTERVAL
+            time.sleep(pause)
+
+    def _look(self) -> None:
+        """Once round: follow the log, get ready for a switch, make it, let go of what was."""
+        index = active_index()
+        self._follow(index.space)
+        target = switching.announced()
+        if target is None:
+            self._presence.say()
+        elif target.pk not in self._warm:
+            self._warm_up(target)
+        else:
+            self._follow(target)
+            self._presence.say(warm=target)
+            switching.advance()
+        write_asked()
+        kept = {index.space_id} if target is None else {index.space_id, target.pk}
+        self._warm &= kept
+        per_space.let_go(keep=kept)
+        interval = RECALL_INTERVAL if index.is_measured else NEWS_INTERVAL
+        if time.monotonic() - self._measured > interval:
+            self._measured = time.monotonic()
+            maintenance.measure_recall(index)
+
+    def _follow(self, space: EmbeddingSpace) -> None:
+        if space.pk not in self._warm:
+            encoder_of(space).warm_up({Modality.TEXT})
+        index_of(space).catch_up()
+        self._warm.add(space.pk)
+
+    def _warm_up(self, target: EmbeddingSpace) -> None:
+        """In a thread of its own: what answers now goes on being followed."""
+        if self._warming is None or not self._warming.is_alive():
+            self._warming = threading.Thread(
+                target=self._try_to_warm_up, args=[target], name="warm-up", daemon=True
+            )
+            self._warming.start()
+
+    def _try_to_warm_up(self, target: EmbeddingSpace) -> None:
         try:
-            close_old_connections()
-            if not warm:
-                default_encoder().warm_up({Modality.TEXT})
-                warm = True
-            index = current_index()
-            index.catch_up()
-            interval = RECALL_INTERVAL if index.is_measured else NEWS_INTERVAL
-            if time.monotonic() - measured > interval:
-                measured = time.monotonic()
-                maintenance.measure_recall(index)
-        except Exception:
-            logger.exception("Following the index failed; trying again in %.0f s", RETRY_INTERVAL)
+            self._follow(target)
+        except Exception as exc:
+            logger.exception("Space %d, %s, cannot answer here yet", target.pk, target)
+            self._presence.say(problem=str(exc))
+            time.sleep(RETRY_INTERVAL)
+        finally:
             connections.close_all()
-            pause = RETRY_INTERVAL
-        time.sleep(pause)

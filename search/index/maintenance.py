@@ -152,6 +152,11 @@ def sweep_folders() -> int:
     return swept
 
 
+def delete_folder(space: EmbeddingSpace) -> None:
+    """Delete a retired space's snapshots; who still reads them keeps what it has open."""
+    shutil.rmtree(space_directory(space), ignore_errors=True)
+
+
 def compare(index: SpaceIndex) -> list[Comparison]:
     """Compare every vector of the index with the database, after following the log."""
     index.catch_up()
@@ -164,7 +169,7 @@ def measure_recall(index: SpaceIndex) -> None:
     The queries are stored vectors (who looks for the like of an item) and, where enough were asked
     of this process, the texts asked last: to them a picture's neighbours are of another modality.
     """
-    asked = recent_query_vectors()[-RECALL_SAMPLE:]
+    asked = recent_query_vectors(index.space)[-RECALL_SAMPLE:]
     for modality, store in index.stores.items():
         if not len(store):
             continue

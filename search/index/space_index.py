@@ -1,7 +1,7 @@
-"""The index of the active space: one vector store per modality, following the change log.
+"""The index of a space: one vector store per modality, following the change log.
 
-One per process. Nobody pushes into it: every search (and, in a serving process, a background
-thread) pulls what the log says has changed.
+One per space and process. Nobody pushes into it: every search (and, in a serving process, a
+background thread) pulls what the log says has changed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, Final
 
 import numpy as np
 from django.conf import settings
-from django.core.signals import setting_changed
 from django.db.models import Max
 from django.utils.module_loading import import_string
 
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from embeddings.per_space import PerSpace
 from embeddings.spaces import SpaceError, SpaceHead, require_head
 from search.index.stored_vectors import LOAD_BATCH, vector_batches
 from search.index.stores.base import Tuning, VectorStore
@@ -63,6 +63,7 @@ class SpaceIndex:
     """The stores of one space, kept level with the database. Thread-safe."""
 
     def __init__(self, space: EmbeddingSpace) -> None:
+        self.space = space
         self.space_id = space.pk
         self.stores: dict[Modality, VectorStore] = {
             modality: build_store(space, modality) for modality in Modality
@@ -251,44 +252,38 @@ def _whole_or_nothing(store: VectorStore) -> Iterator[None]:
         raise
 
 
-_current: dict[int, SpaceIndex] = {}
-_current_lock = threading.Lock()
+_indexes: PerSpace[SpaceIndex] = PerSpace(SpaceIndex)
 
 
-def current_index() -> SpaceIndex:
-    """The active space's index, one per process; it is loaded by its first `sync`.
+def index_of(space: EmbeddingSpace) -> SpaceIndex:
+    """The space's index, one a process; it is loaded by its first `sync`."""
+    return _indexes.of(space)
 
-    Raises SpaceError where no space is active or another model's is.
+
+def active_index() -> SpaceIndex:
+    """The active space's index. Raises SpaceError where no space is active."""
+    return _of_head(require_head())
+
+
+def synced_index(space: EmbeddingSpace | None = None) -> SpaceIndex:
+    """The index that answers, or that of `space`, level with the log. Raises SpaceError.
+
+    A query asks once, and stays with this index and its `space` to its end, whichever space is
+    active by then.
     """
-    return _index_of(require_head())
-
-
-def synced_index() -> SpaceIndex:
-    """The active space's index, level with the log. Raises SpaceError."""
-    head = require_head()
-    index = _index_of(head)
+    head = require_head(space)
+    index = _of_head(head)
     if not index.loaded or index.position != head.log_end:
         index.sync()
     return index
 
 
-def _index_of(head: SpaceHead) -> SpaceIndex:
-    with _current_lock:
-        if head.space_id not in _current:
-            _current.clear()
-            _current[head.space_id] = SpaceIndex(EmbeddingSpace.objects.get(pk=head.space_id))
-        return _current[head.space_id]
+def _of_head(head: SpaceHead) -> SpaceIndex:
+    """The index of a space, for every search: its row is read for the first alone."""
+    index = _indexes.known(head.space_id)
+    return index_of(EmbeddingSpace.objects.get(pk=head.space_id)) if index is None else index
 
 
-def reset_index() -> None:
-    """Forget the index; the next use builds it from snapshot and database."""
-    with _current_lock:
-        _current.clear()
-
-
-def _reset_on_change(*, setting: str, **_: Any) -> None:
-    if setting.startswith("MMSEARCH_"):
-        reset_index()
-
-
-setting_changed.connect(_reset_on_change, dispatch_uid="search.reset_index")
+def let_go_of_index(space: EmbeddingSpace) -> None:
+    """Forget one index; the next use builds it from snapshot and database."""
+    _indexes.forget(space)

@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import threading
-import weakref
 from typing import Final
 
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from embeddings.backends import default_encoder
-from embeddings.encoders.base import Encoder, EncoderError, Modality
+from embeddings.encoders.base import EncoderError, Modality
+from embeddings.models import EmbeddingSpace
+from embeddings.per_space import PerSpace
 from embeddings.query_vectors import encode_query
-from embeddings.spaces import SpaceError
-from search.index.space_index import current_index
+from embeddings.spaces import SpaceError, active_space
+from search.index.space_index import active_index
 
 OK: Final = "ok"
 LOADING: Final = "loading"
@@ -23,8 +23,6 @@ LEAST_FREE: Final = 64 * 2**20
 """Bytes; a database and an index that cannot be written soon answer nothing new."""
 
 _loading = threading.Lock()
-_answered: weakref.WeakSet[Encoder] = weakref.WeakSet()
-"""The encoder that has encoded something in this process."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,14 +62,13 @@ def _database() -> str:
 
 
 def _model() -> str:
-    encoder = default_encoder()
-    if encoder in _answered:
+    space = active_space()
+    if space is None or _answered.known(space.pk):
         return OK
     if not _loading.acquire(blocking=False):
         return LOADING
     try:
-        encode_query(Modality.TEXT, "ready")
-        _answered.add(encoder)
+        _answered.of(space)
     except EncoderError as exc:
         return str(exc)
     finally:
@@ -79,10 +76,19 @@ def _model() -> str:
     return OK
 
 
+def _answer(space: EmbeddingSpace) -> bool:
+    encode_query(space, Modality.TEXT, "ready")
+    return True
+
+
+_answered: PerSpace[bool] = PerSpace(_answer)
+"""The spaces whose encoder has encoded something in this process."""
+
+
 def _index() -> str:
     """Whether every commit so far can be searched."""
     try:
-        index = current_index()
+        index = active_index()
         end, _ = index.log_end()
         index.sync()
     except (SpaceError, EncoderError) as exc:

@@ -10,7 +10,7 @@ from django.conf import settings
 from embeddings import states
 from embeddings.models import EmbeddingSpace
 from embeddings.spaces import active_space
-from search.index.space_index import current_index
+from search.index.space_index import active_index
 from search.index.stores.base import StoreStats, Tuning
 
 _process = psutil.Process()
@@ -52,7 +52,7 @@ def system_stats() -> SystemStats:
     space = active_space()
     indexes: list[IndexStats] = []
     if space is not None:
-        index = current_index()
+        index = active_index()
         index.sync()
         indexes = [
             IndexStats(modality.value, store.stats(), index.tunings.get(modality))

@@ -16,7 +16,7 @@ from catalog.deletion import delete_items, demo_items, items_of_ids
 from catalog.models import Item
 from embeddings import worker
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorChange
-from search.index.space_index import current_index
+from search.index.space_index import active_index
 from tests.catalog.pictures import files
 
 
@@ -48,7 +48,7 @@ def test_deletion_takes_vectors_log_index_and_files_along(
     settings: Settings,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
-    index = current_index()
+    index = active_index()
     index.catch_up()
     before = VectorChange.objects.count()
     gone = ["red", "words"]

@@ -48,24 +48,24 @@ def test_many_saves_send_one_nudge(space: EmbeddingSpace) -> None:
 def test_claim_takes_each_job_once(space: EmbeddingSpace) -> None:
     items = make_items(3)
 
-    first = jobs.claim(space, 2)
-    second = jobs.claim(space, 2)
+    first = jobs.claim([space], 2)
+    second = jobs.claim([space], 2)
 
     assert first is not None
     assert second is not None
     assert first.item_ids == (items[0].pk, items[1].pk)
     assert second.item_ids == (items[2].pk,)
-    assert jobs.claim(space, 2) is None
+    assert jobs.claim([space], 2) is None
 
 
 def test_an_ended_lease_is_taken_back_and_claimed_again_alone(space: EmbeddingSpace) -> None:
     items = make_items(3)
-    claim = jobs.claim(space, 2)
+    claim = jobs.claim([space], 2)
     assert claim is not None
     jobs.in_work(claim.token).update(claimed_until=timezone.now() - timedelta(seconds=1))
 
     assert jobs.reclaim_dead() == 2
-    again = jobs.claim(space, 10)
+    again = jobs.claim([space], 10)
 
     assert again is not None
     assert (again.item_ids, again.alone) == ((items[0].pk,), True)
@@ -76,7 +76,7 @@ def test_a_failure_waits_longer_each_time_and_the_third_is_final(space: Embeddin
     waits = []
     for _ in range(jobs.MAX_ATTEMPTS):
         EmbeddingJob.objects.update(run_after=timezone.now())
-        claim = jobs.claim(space, 1)
+        claim = jobs.claim([space], 1)
         assert claim is not None
         before = timezone.now()
         jobs.fail(claim.token, {item.pk: "no luck"})
@@ -86,7 +86,7 @@ def test_a_failure_waits_longer_each_time_and_the_third_is_final(space: Embeddin
     assert waits[:2] == [5, 30]
     assert job.failed_at is not None
     assert job.error == "no luck"
-    assert jobs.claim(space, 1) is None
+    assert jobs.claim([space], 1) is None
 
 
 def die(claim: jobs.Claim) -> None:
@@ -100,7 +100,7 @@ def die(claim: jobs.Claim) -> None:
 def test_an_item_whose_worker_dies_each_time_fails_with_that_reason(space: EmbeddingSpace) -> None:
     make_items(1)
     deaths = 0
-    while (claim := jobs.claim(space, 5)) is not None:
+    while (claim := jobs.claim([space], 5)) is not None:
         die(claim)
         deaths += 1
 
@@ -114,7 +114,7 @@ def test_deaths_beside_others_fail_no_healthy_item(space: EmbeddingSpace) -> Non
     items = make_items(4)
     killer = items[0].pk
     embedded: set[int] = set()
-    while (claim := jobs.claim(space, 5)) is not None:
+    while (claim := jobs.claim([space], 5)) is not None:
         if killer in claim.item_ids:
             die(claim)
         else:
@@ -128,7 +128,7 @@ def test_deaths_beside_others_fail_no_healthy_item(space: EmbeddingSpace) -> Non
 def test_workers_killed_by_others_meet_another_item_each_time(space: EmbeddingSpace) -> None:
     make_items(8)
     for _ in range(8):
-        claim = jobs.claim(space, 8)
+        claim = jobs.claim([space], 8)
         assert claim is not None
         die(claim)
 
@@ -141,11 +141,11 @@ def test_nothing_is_claimed_beside_a_suspect_nor_a_suspect_beside_others(
     items = make_items(3)
     EmbeddingJob.objects.filter(item=items[0]).update(error=jobs.SUSPECTED)
 
-    assert jobs.claim(space, 5, beside=True) is None
-    suspect = jobs.claim(space, 5)
+    assert jobs.claim([space], 5, beside=True) is None
+    suspect = jobs.claim([space], 5)
     assert suspect is not None
     assert (suspect.item_ids, suspect.alone) == ((items[0].pk,), True)
-    others = jobs.claim(space, 5, beside=True)
+    others = jobs.claim([space], 5, beside=True)
     assert others is not None
     assert (others.item_ids, others.alone) == ((items[1].pk, items[2].pk), False)
 
@@ -159,16 +159,16 @@ def test_retry_failed_gives_fresh_attempts(space: EmbeddingSpace) -> None:
     retried, failed = EmbeddingJob.objects.order_by("item_id")
     assert (retried.attempts, retried.error, retried.failed_at) == (0, "", None)
     assert failed.failed_at is not None
-    assert jobs.claim(space, 5).item_ids == (items[0].pk,)  # type: ignore[union-attr]
+    assert jobs.claim([space], 5).item_ids == (items[0].pk,)  # type: ignore[union-attr]
 
 
 def test_editing_an_item_takes_its_lease_away(space: EmbeddingSpace) -> None:
     (item,) = make_items(1)
-    claim = jobs.claim(space, 1)
+    claim = jobs.claim([space], 1)
     item.caption = "other words"
     item.save()
 
-    again = jobs.claim(space, 1)
+    again = jobs.claim([space], 1)
     assert claim is not None
     assert again is not None
     assert again.item_ids == (item.pk,)
@@ -212,16 +212,16 @@ def test_leases_of_a_dead_process_come_back_at_once(space: EmbeddingSpace) -> No
         claimed_by=":".join([host, *out.stdout.split(), "abc"]),
         claimed_until=timezone.now() + jobs.LEASE,
     )
-    assert jobs.claim(space, 5) is None
+    assert jobs.claim([space], 5) is None
 
     assert jobs.reclaim_dead() == 2
-    assert jobs.claim(space, 5) is not None
+    assert jobs.claim([space], 5) is not None
     assert set(EmbeddingJob.objects.values_list("attempts", "error")) == {(0, jobs.SUSPECTED)}
 
 
 def test_leases_of_a_living_process_stay(space: EmbeddingSpace) -> None:
     make_items(1)
-    jobs.claim(space, 1)
+    jobs.claim([space], 1)
 
     assert jobs.reclaim_dead() == 0
-    assert jobs.claim(space, 1) is None
+    assert jobs.claim([space], 1) is None

@@ -33,13 +33,13 @@ def test_migrate_restores_the_schedules_of_an_existing_database() -> None:
 
 @pytest.mark.django_db
 def test_the_start_of_the_worker_restores_them() -> None:
-    from mmsearch_project import worker
+    from mmsearch_project import cluster
 
     Schedule.objects.filter(name="maintain index").delete()
     from unittest.mock import patch
 
     with patch("django.db.connections.close_all"):  # the test's transaction lives on it
-        worker._ensure_schedules()
+        cluster._ensure_schedules()
     assert rows() == EXPECTED
 
 

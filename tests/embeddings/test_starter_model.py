@@ -124,6 +124,12 @@ def test_text_tower_knows_words_that_mean_the_same(
     assert asked @ same > asked @ other + 0.2
 
 
+def test_words_never_met_fall_into_many_pieces(tmp_path: Path) -> None:
+    shipped = find_prepared(tmp_path, ModelFiles("starter", STARTER), "auto")
+    assert shipped is not None
+    assert OnnxTowers(shipped, "cpu").pieces(["laughing", "kitty", "zxcvbn", ""]) == [1, 2, 5, 0]
+
+
 def test_shipped_towers_are_those_that_preparing_makes(tmp_path: Path) -> None:
     demo = demo_samples()
     compared = Samples(demo.texts[:40], demo.images[:40])

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.conf import settings
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -50,7 +50,15 @@ def test_retry_failed_says_how_many(
 ) -> None:
     first, _ = make_item(caption="one"), make_item(caption="two")
     EmbeddingJob.objects.update(attempts=3, failed_at=timezone.now())
-    call_command("retry_failed", str(first.pk))
+    call_command("retry_failed", first.item_id)
     assert capsys.readouterr().out == "1 failed items wait for another attempt.\n"
     call_command("retry_failed")
     assert capsys.readouterr().out == "1 failed items wait for another attempt.\n"
+
+
+def test_retry_failed_names_an_id_that_no_item_has(make_item: Callable[..., Item]) -> None:
+    item = make_item(caption="one")
+    EmbeddingJob.objects.update(attempts=3, failed_at=timezone.now())
+    with pytest.raises(CommandError, match="There is no item 'nosuch'"):
+        call_command("retry_failed", item.item_id, "nosuch")
+    assert EmbeddingJob.objects.filter(failed_at__isnull=False).count() == 1

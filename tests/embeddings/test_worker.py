@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 from django.db import OperationalError
-from django.test import override_settings
 from pytest_django import DjangoAssertNumQueries
 
 from catalog.models import Item
 from embeddings import jobs, states, worker
-from embeddings.backends import default_encoder
+from embeddings.backends import encoder_of
 from embeddings.encoders.base import Modality
-from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorChange
-from embeddings.spaces import SpaceError
+from embeddings.models import Embedding, EmbeddingJob, VectorChange
+from embeddings.spaces import require_active_space
 from embeddings.states import ItemState
 from tests.encoders import POISON
 from tests.processes import wait_until
@@ -37,7 +36,7 @@ def test_drain_writes_one_unit_vector_a_modality(make_item: Callable[..., Item])
         [1, 1], abs=1e-3
     )
     assert rows[1].as_array() == pytest.approx(
-        default_encoder().encode(Modality.TEXT, ["red thing"])[0], abs=1e-3
+        encoder_of(require_active_space()).encode(Modality.TEXT, ["red thing"])[0], abs=1e-3
     )
     changes = VectorChange.objects.values_list("modality", "vector_item")
     assert sorted(changes) == [("image", item.pk), ("text", item.pk)]
@@ -85,7 +84,7 @@ def test_an_edit_during_embedding_stays_pending(
     make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item = make_item(caption="before")
-    encoder = default_encoder()
+    encoder = encoder_of(require_active_space())
     encode = encoder.encode
 
     def edit_meanwhile(modality: Modality, texts: list[str]) -> Any:
@@ -110,7 +109,7 @@ def test_a_deletion_during_embedding_leaves_nothing(
     make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item = make_item(caption="short life")
-    encoder = default_encoder()
+    encoder = encoder_of(require_active_space())
     encode = encoder.encode
 
     def delete_meanwhile(modality: Modality, texts: list[str]) -> Any:
@@ -146,16 +145,6 @@ def test_deleting_an_item_logs_its_removal(indexed_items: dict[str, Item]) -> No
     assert list(added.values_list("modality", "vector_item")) == [("image", pk)]
 
 
-def test_another_model_than_the_active_space_embeds_nothing(space: EmbeddingSpace) -> None:
-    Item.objects.create(item_id="a", caption="words")
-    other = {"default": {"BACKEND": "tests.encoders.ColourEncoder", "OPTIONS": {"name": "other"}}}
-    with override_settings(MMSEARCH_ENCODERS=other), pytest.raises(SpaceError) as caught:
-        worker.drain()
-
-    assert str(space) in str(caught.value)
-    assert not Embedding.objects.exists()
-
-
 def test_drain_ends_with_the_batch_in_work_when_asked_to(make_item: Callable[..., Item]) -> None:
     for _ in range(worker.BATCH_SIZE + 1):
         make_item()
@@ -173,7 +162,7 @@ def test_nothing_is_in_work_beside_a_suspect(
     for _ in range(worker.BATCH_SIZE):
         make_item()
     EmbeddingJob.objects.filter(item__in=[first, second]).update(error=jobs.SUSPECTED)
-    encoder = default_encoder()
+    encoder = encoder_of(require_active_space())
     encode = encoder.encode
     in_work: dict[tuple[str, ...], int] = {}
 
@@ -192,7 +181,7 @@ def test_the_lease_is_renewed_while_the_encoder_works(
 ) -> None:
     monkeypatch.setattr(jobs, "LEASE", timedelta(seconds=0.3))
     item = make_item(caption="takes long")
-    encoder = default_encoder()
+    encoder = encoder_of(require_active_space())
     encode = encoder.encode
 
     def take_long(modality: Modality, texts: list[str]) -> Any:
@@ -250,7 +239,7 @@ def test_a_vector_that_is_not_finite_is_refused_for_its_item_alone(
     make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good, bad = make_item(caption="fine"), make_item(caption="broken")
-    encoder = default_encoder()
+    encoder = encoder_of(require_active_space())
     encode = encoder.encode
 
     def break_one(modality: Modality, texts: list[str]) -> Any:

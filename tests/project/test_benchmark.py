@@ -214,3 +214,8 @@ def test_report_is_the_same_when_rendered_again(results: dict[str, Any], tmp_pat
     plotted = {f"performance/{path.name}" for path in (tmp_path / "performance").glob("*.svg")}
     assert len(plotted) == 3
     assert all(f"]({name})" in text for name in plotted)
+
+
+def test_the_report_that_is_kept_is_short() -> None:
+    kept = material.ROOT / "docs" / report.REPORT
+    assert len(kept.read_text(encoding="utf-8").splitlines()) < 150

@@ -33,10 +33,11 @@ ENCODE = """
 import django, json, sys
 django.setup()
 from PIL import Image
-from embeddings.backends import default_encoder
+from embeddings.backends import encoder_of
 from embeddings.encoders.base import Modality
+from embeddings.spaces import require_active_space
 
-encoder = default_encoder()
+encoder = encoder_of(require_active_space())
 [text] = encoder.encode(Modality.TEXT, ["a red apple"])
 [image] = encoder.encode(Modality.IMAGE, [Image.new("RGB", (90, 60), "red")])
 print(json.dumps({

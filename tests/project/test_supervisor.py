@@ -110,7 +110,7 @@ class Running:
 
     def cluster(self) -> list[psutil.Process]:
         """The processes below the worker's: its sentinel, then the pool."""
-        worker = self.child("mmsearch_project.worker")
+        worker = self.child("mmsearch_project.cluster")
         return worker.children(recursive=True) if worker else []
 
 
@@ -276,7 +276,7 @@ def test_a_killed_web_server_is_started_again(enduring: Running) -> None:
 
 
 def test_a_killed_worker_takes_its_cluster_along_and_starts_again(enduring: Running) -> None:
-    worker, cluster = enduring.child("mmsearch_project.worker"), enduring.cluster()
+    worker, cluster = enduring.child("mmsearch_project.cluster"), enduring.cluster()
     assert worker is not None
     worker.kill()
     wait_for(lambda: all_gone(cluster), "the cluster's end")
@@ -285,11 +285,11 @@ def test_a_killed_worker_takes_its_cluster_along_and_starts_again(enduring: Runn
 
 
 def test_a_killed_process_of_the_pool_means_a_fresh_cluster(enduring: Running) -> None:
-    worker, cluster = enduring.child("mmsearch_project.worker"), enduring.cluster()
+    worker, cluster = enduring.child("mmsearch_project.cluster"), enduring.cluster()
     cluster[-1].kill()
     wait_for(lambda: all_gone(cluster), "the old cluster's end")
     wait_for(lambda: len(enduring.cluster()) >= 5, "the new cluster")
-    assert enduring.child("mmsearch_project.worker") == worker
+    assert enduring.child("mmsearch_project.cluster") == worker
 
 
 def test_names_that_others_may_use_are_told(

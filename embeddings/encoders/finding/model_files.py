@@ -1,4 +1,4 @@
-"""From what `MMSEARCH_MODEL` says to the files of a CLIP model."""
+"""From what `MMSEARCH_MODEL` says to the files of a model."""
 
 from __future__ import annotations
 
@@ -11,20 +11,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from embeddings.encoders.base import EncoderDescription, EncoderError
-from embeddings.encoders.serving.preprocessing import Preprocessing
+from embeddings.encoders.families.base import CONFIGURATION, Checkpoint, read_json
+from embeddings.encoders.families.registry import open_checkpoint
 
 STARTER: Final = "starter"
 STARTER_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "starter"
 HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 CHOICES: Final = "`starter`, a hub name like `openai/clip-vit-base-patch32`, or a directory"
-
-WEIGHTS: Final = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
-"""Names under which transformers keeps weights, best first; an index names its shards."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,21 +45,8 @@ class ClipConfig:
 
     @classmethod
     def read(cls, directory: Path) -> ClipConfig:
-        """Read `config.json`. Raises EncoderError where it does not describe a CLIP model."""
-        path = directory / "config.json"
-        try:
-            fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise EncoderError(
-                f"{directory} is no model directory: it has no config.json."
-            ) from None
-        except ValueError as exc:
-            raise EncoderError(f"{path} is not JSON ({exc}): copy the model again.") from exc
-        if fields.get("model_type") != "clip":
-            raise EncoderError(
-                f"{path} describes a model of type {fields.get('model_type')!r}: only CLIP models "
-                f'("model_type": "clip") can be used.'
-            )
+        """Read `config.json`."""
+        fields = read_json(directory / CONFIGURATION)
         # Older files repeat what differs from the defaults in *_config_dict, and that wins.
         text = (fields.get("text_config") or {}) | (fields.get("text_config_dict") or {})
         image = (fields.get("vision_config") or {}) | (fields.get("vision_config_dict") or {})
@@ -94,7 +74,7 @@ def _tower(fields: dict[str, Any], *, hidden_size: int, heads: int) -> TowerConf
 
 @dataclasses.dataclass(frozen=True)
 class ModelFiles:
-    """One CLIP model on this machine's disk."""
+    """One model on this machine's disk."""
 
     name: str
     """What the operator asked for; of a directory its own name."""
@@ -105,26 +85,15 @@ class ModelFiles:
         return ClipConfig.read(self.directory)
 
     @functools.cached_property
-    def preprocessing(self) -> Preprocessing:
-        return Preprocessing.from_directory(self.directory, self.config.image_size)
-
-    @functools.cached_property
-    def weights(self) -> list[Path]:
-        """The files that hold weights. Raises EncoderError where there are none."""
-        for name in WEIGHTS:
-            path = self.directory / name
-            if path.is_file():
-                if not name.endswith(".index.json"):
-                    return [path]
-                shards = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
-                return [self.directory / shard for shard in sorted(shards)]
-        raise EncoderError(f"{self.directory} has no weights: put model.safetensors there.")
+    def checkpoint(self) -> Checkpoint:
+        """The model as its family reads it. Raises EncoderError where no family does."""
+        return open_checkpoint(self.directory)
 
     @property
     def is_complete(self) -> bool:
         """Whether every file of weights is here: a download may have been interrupted."""
         try:
-            return all(path.is_file() for path in self.weights)
+            return all(path.is_file() for path in self.checkpoint.weights)
         except EncoderError:
             return False
 
@@ -134,12 +103,8 @@ class ModelFiles:
 
         Equal states mean equal files, without reading them.
         """
-        names = ("config.json", "tokenizer.json", "vocab.json", "merges.txt")
-        configs = ("preprocessor_config.json", "processor_config.json")
-        small = [self.directory / name for name in names + configs]
-        paths = [*self.weights, *(path for path in small if path.is_file())]
         try:
-            stats = [(str(path), path.stat()) for path in paths]
+            stats = [(str(path), path.stat()) for path in self.checkpoint.deciding_files]
         except OSError as exc:
             raise EncoderError(f"Cannot read the model's files: {exc}. Copy them again.") from exc
         return [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
@@ -160,8 +125,8 @@ class ModelFiles:
             model=self.name,
             revision=self.revision,
             precision=precision,
-            preprocessing=self.preprocessing.digest,
-            dimension=self.config.dimension,
+            preprocessing=self.checkpoint.preprocessing.digest,
+            dimension=self.checkpoint.dimension,
         )
 
 
@@ -218,7 +183,6 @@ def resolve_model(model: str) -> ModelFiles:
 
 def _checked(files: ModelFiles) -> ModelFiles:
     """Raise now what would otherwise surface in the middle of a load."""
-    files.config  # noqa: B018  reading is the check
-    files.weights  # noqa: B018
-    files.preprocessing  # noqa: B018
+    files.checkpoint.weights  # noqa: B018  reading is the check
+    files.checkpoint.preprocessing  # noqa: B018
     return files

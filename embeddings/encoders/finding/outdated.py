@@ -41,6 +41,18 @@ def sweep_prepared(
     return len(outdated)
 
 
+def delete_prepared(models: Path, model: str, revision: str) -> None:
+    """Delete what is prepared of one revision of a model, in whatever precision."""
+    for path in models.glob(f"*/{MANIFEST}"):
+        prepared = Prepared.read(path.parent)
+        if prepared is None:
+            continue
+        described = prepared.description
+        if (described.model, described.revision) == (model, revision):
+            shutil.rmtree(path.parent)
+            logger.info("Deleted %s: no space uses it any more", path.parent)
+
+
 def _outdated(models: Path, in_use: Container[tuple[str, str]]) -> list[Path]:
     leftovers = [path for path in models.glob(f"{TEMPORARY}*") if path.is_dir()]
     newest: dict[str, str] = {}

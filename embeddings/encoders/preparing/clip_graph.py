@@ -87,9 +87,10 @@ def image_tower(
         pool=lambda x: graph.op("Gather", x, first, axis=1),
         causal_mask="",
     )
+    side = config.image_size
     return graph.model(
         graph.exact(pooled, "visual_projection"),
-        helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", *preprocessing.crop, 3]),
+        helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["n", side, side, 3]),
         dimension=config.dimension,
     )
 

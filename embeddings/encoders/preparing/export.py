@@ -18,6 +18,7 @@ from pathlib import Path
 import onnx
 
 from embeddings.encoders.base import EncoderError
+from embeddings.encoders.families.clip import read_tokenizer
 from embeddings.encoders.finding.model_files import ModelFiles, resolve_model
 from embeddings.encoders.finding.prepared import (
     IMAGE_TOWER,
@@ -41,7 +42,6 @@ from embeddings.encoders.preparing.parity import (
 )
 from embeddings.encoders.preparing.transformers_encoder import TransformersEncoder
 from embeddings.encoders.serving.onnx_towers import OnnxTowers
-from embeddings.encoders.serving.tokenization import read_tokenizer
 
 Progress = Callable[[str], None]
 
@@ -160,7 +160,7 @@ class _Export:
         built = Prepared(
             directory=Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.models)),
             description=self.files.describe(precision),
-            preprocessing=self.files.preprocessing,
+            preprocessing=self.files.checkpoint.preprocessing,
             context_length=self.files.config.context_length,
             eos_token_id=self.files.config.eos_token_id,
         )

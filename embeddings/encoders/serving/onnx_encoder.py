@@ -55,6 +55,9 @@ class OnnxEncoder(Encoder):
     ) -> Vectors:
         return self._load().encode(modality, inputs, purpose=purpose)
 
+    def pieces(self, words: Sequence[str]) -> list[int] | None:
+        return self._load().pieces(words)
+
     def close(self) -> None:
         with self._lock:
             self._towers = None

@@ -57,6 +57,12 @@ class OnnxTowers:
         }
         return towers[modality](inputs)
 
+    def pieces(self, words: Sequence[str]) -> list[int]:
+        """The contract of `Encoder.pieces`."""
+        _, tokenizer = self._text_tower()
+        around, *rows = tokenizer.tokens(["", *words])
+        return [len(row) - len(around) for row in rows]
+
     def _encode_texts(self, texts: Sequence[str]) -> Vectors:
         session, tokenizer = self._text_tower()
         rows = tokenizer.tokens(texts)
@@ -78,8 +84,8 @@ class OnnxTowers:
         out = np.empty((len(images), self.prepared.description.dimension), np.float32)
 
         def run(chosen: Sequence[int]) -> None:
-            pixels = self.prepared.preprocessing.pixels([images[index] for index in chosen])
-            out[chosen] = session.run(None, {"pixels": pixels})[0]
+            feeds = self.prepared.preprocessing.feeds([images[index] for index in chosen])
+            out[chosen] = session.run(None, feeds)[0]
 
         self._side_by_side(run, range(len(images)), IMAGE_BATCH)
         return unit(out)

@@ -1,45 +1,40 @@
-"""CLIP's image preprocessing with Pillow and NumPy alone, as `preprocessor_config.json` says."""
+"""Pictures to what an image tower takes, with Pillow and NumPy alone."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embeddings.encoders.base import EncoderError
-
 Pixels: TypeAlias = NDArray[np.uint8]
 """uint8 (n, height, width, 3), RGB."""
 
-OPENAI_MEAN: Final = (0.48145466, 0.4578275, 0.40821073)
-OPENAI_STD: Final = (0.26862954, 0.26130258, 0.27577711)
 LONGEST: Final = 8
 """Up to this many times the crop, a picture is resized whole and the bytes equal the reference.
 
 Longer strips (a 12,000 × 50 panorama would become 53,760 × 224) are resized only where the crop
 lies: within 2 of 255 on photographs; Pillow may then filter rows before columns, so noise differs.
 """
+SCALE_STEP: Final = 1e-5
+"""How closely the scale is sought at which a picture has the most patches."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """How a picture becomes the image tower's input.
+class Preprocessing(ABC):
+    """How pictures become the image tower's input.
 
-    Bytes are resized and cropped exactly as the reference processor does; rescaling and
-    normalising are left to the network's first layer (ONNX) or :meth:`normalise` (torch).
+    Bytes are resized exactly as the family's own processor does with Pillow; rescaling and
+    normalising are left to the tower.
     """
 
-    size: tuple[int, int] | int
-    """(height, width) to stretch to, or the length of the shorter edge."""
-    crop: tuple[int, int]
-    """(height, width) of the network's input, cut from the centre."""
     resample: int
     """Pillow's number of the resampling filter."""
     scale: float
@@ -47,64 +42,22 @@ class Preprocessing:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    @classmethod
-    def from_directory(cls, directory: Path, image_size: int) -> Preprocessing:
-        """Read a model directory; without a configuration CLIP's own values at `image_size`.
-
-        Raises EncoderError where the configuration asks for what this module cannot do.
-        """
-        config: dict[str, Any] = {}
-        for name, key in (
-            ("preprocessor_config.json", None),
-            ("processor_config.json", "image_processor"),
-        ):
-            path = directory / name
-            if path.is_file():
-                found = json.loads(path.read_text(encoding="utf-8"))
-                config = found if key is None else found.get(key) or {}
-                if config:
-                    break
-        return cls.from_config(config, image_size)
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], image_size: int) -> Preprocessing:
-        """Translate the fields of transformers' `CLIPImageProcessor`."""
-        crop = _pair(config.get("crop_size", image_size))
-        size: tuple[int, int] | int = crop
-        if config.get("do_resize", True):
-            asked = config.get("size", {"shortest_edge": image_size})
-            size = asked if isinstance(asked, int) else asked.get("shortest_edge") or _pair(asked)
-        if not config.get("do_center_crop", True):
-            if isinstance(size, int):
-                raise EncoderError(
-                    "The model's preprocessor_config.json resizes the shorter edge without a "
-                    "centre crop: pictures would have no fixed shape. Set do_center_crop."
-                )
-            crop = size
-        normalise = config.get("do_normalize", True)
-        return cls(
-            size=size,
-            crop=crop,
-            resample=int(config.get("resample", Image.Resampling.BICUBIC)),
-            scale=float(config.get("rescale_factor", 1 / 255))
-            if config.get("do_rescale", True)
-            else 1.0,
-            mean=_triple(config.get("image_mean", OPENAI_MEAN)) if normalise else (0.0, 0.0, 0.0),
-            std=_triple(config.get("image_std", OPENAI_STD)) if normalise else (1.0, 1.0, 1.0),
-        )
+    @abstractmethod
+    def feeds(self, images: Sequence[Image.Image]) -> dict[str, NDArray[Any]]:
+        """The image tower's inputs for pictures of any mode and size, by name."""
 
     def to_json(self) -> dict[str, Any]:
         """Fields as JSON values, for the manifest of a prepared model."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> Preprocessing:
+    @staticmethod
+    def from_json(fields: Mapping[str, Any]) -> Preprocessing:
         """Inverse of :meth:`to_json`."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in fields.items()
         }
-        return cls(**values)
+        return Patched(**values) if "max_patches" in values else Cropped(**values)
 
     @property
     def digest(self) -> str:
@@ -112,18 +65,26 @@ class Preprocessing:
         fields = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(fields.encode()).hexdigest()[:16]
 
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cropped(Preprocessing):
+    """Every picture becomes one of the same shape: stretched to it, or its centre cut out."""
+
+    size: tuple[int, int] | int
+    """(height, width) to stretch to, or the length of the shorter edge."""
+    crop: tuple[int, int]
+    """(height, width) of the network's input, cut from the centre."""
+
+    def feeds(self, images: Sequence[Image.Image]) -> dict[str, NDArray[Any]]:
+        """`pixels` uint8 (n, height, width, 3)."""
+        return {"pixels": self.pixels(images)}
+
     def pixels(self, images: Sequence[Image.Image]) -> Pixels:
         """Resize and crop pictures of any mode and size."""
         batch = np.zeros((len(images), *self.crop, 3), np.uint8)
         for row, image in zip(batch, images, strict=True):
-            self._place(image if image.mode == "RGB" else image.convert("RGB"), row)
+            self._place(on_white(image), row)
         return batch
-
-    def normalise(self, pixels: Pixels) -> NDArray[np.float32]:
-        """float32 (n, 3, height, width): what `CLIPModel` takes."""
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        values = (pixels * np.float32(self.scale) - mean) / std
-        return np.ascontiguousarray(values.transpose(0, 3, 1, 2), dtype=np.float32)
 
     def _place(self, image: Image.Image, row: NDArray[np.uint8]) -> None:
         """Write the centre of the resized `image` into `row`."""
@@ -150,6 +111,60 @@ class Preprocessing:
         return int(self.size * width / height), self.size
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Patched(Preprocessing):
+    """Every picture keeps its shape: as many whole patches as fit, up to a number (NaFlex)."""
+
+    patch_size: int
+    max_patches: int
+
+    def feeds(self, images: Sequence[Image.Image]) -> dict[str, NDArray[Any]]:
+        """Patches and how many of them are in the height and in the width of each picture.
+
+        `pixels` uint8 (n, max_patches, patch_size · patch_size · 3), row by row, then zeros;
+        `shapes` int64 (n, 2).
+        """
+        side = self.patch_size
+        pixels = np.zeros((len(images), self.max_patches, side * side * 3), np.uint8)
+        shapes = np.array([self.shape(image.size) for image in images], np.int64).reshape(-1, 2)
+        for row, (rows, columns), image in zip(pixels, shapes.tolist(), images, strict=True):
+            resized = on_white(image).resize(
+                (columns * side, rows * side), Image.Resampling(self.resample)
+            )
+            patches = np.asarray(resized).reshape(rows, side, columns, side, 3)
+            row[: rows * columns] = patches.swapaxes(1, 2).reshape(rows * columns, -1)
+        return {"pixels": pixels, "shapes": shapes}
+
+    def shape(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Patches of the height and the width of a picture of `size` (width, height).
+
+        The largest scale at which they are no more than `max_patches`, by the same halvings as
+        transformers' `Siglip2ImageProcessor`, so that roundings agree.
+        """
+        width, height = size
+        least, most = SCALE_STEP / 10, 100.0
+        while most - least >= SCALE_STEP:
+            scale = (least + most) / 2
+            if self._patches(height * scale) * self._patches(width * scale) <= self.max_patches:
+                least = scale
+            else:
+                most = scale
+        return self._patches(height * least), self._patches(width * least)
+
+    def _patches(self, length: float) -> int:
+        return max(1, math.ceil(length / self.patch_size))
+
+
+def on_white(image: Image.Image) -> Image.Image:
+    """The picture in RGB, what is transparent laid on white."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
 def _centre(length: int, crop: int) -> tuple[int, int, int]:
     """(start in the picture, length kept, start in the crop) along one axis.
 
@@ -158,16 +173,3 @@ def _centre(length: int, crop: int) -> tuple[int, int, int]:
     if length >= crop:
         return (length - crop) // 2, crop, 0
     return 0, length, -((length - crop) // 2)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    if isinstance(value, Mapping):
-        if "shortest_edge" in value:
-            return int(value["shortest_edge"]), int(value["shortest_edge"])
-        return int(value["height"]), int(value["width"])
-    return int(value), int(value)
-
-
-def _triple(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue

@@ -1,16 +1,97 @@
-"""CLIP's byte-pair tokens without importing torch or transformers."""
+"""Texts to what a text tower takes, as the model's own tokenizer does; no transformers needed."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import dataclasses
+import re
+import string
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embeddings.encoders.base import EncoderError
+from embeddings.encoders.base import Purpose
+
+Row: TypeAlias = NDArray[np.int64]
+"""int64 (length,): the tokens of one text."""
+
+WITHOUT_PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tokenization:
+    """What is done around a serialised tokenizer."""
+
+    max_length: int
+    """Tokens of one text at most, start and end tokens included."""
+    pad_id: int
+    pads_to_max: bool = False
+    """Whether a batch is filled up to `max_length`, or to its own longest text."""
+    pads_left: bool = False
+    masks_padding: bool = True
+    """Whether the tower takes `attention_mask` besides `input_ids`.
+
+    It does not where padding cannot change a vector, or was attended to in training.
+    """
+    lower: bool = False
+    """Whether texts are lower-cased before the tokenizer sees them."""
+    canonical: bool = False
+    """Whether punctuation is dropped and white space made one space before."""
+    prompts: Mapping[Purpose, str] = dataclasses.field(default_factory=dict)
+    """What is put before a text of each purpose; nothing where a purpose is missing."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Fields as JSON values, for the manifest of a prepared model."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Tokenization:
+        """Inverse of :meth:`to_json`."""
+        prompts = {Purpose(purpose): prompt for purpose, prompt in fields["prompts"].items()}
+        return cls(**{**fields, "prompts": prompts})
+
+
+class Tokenizer:
+    """A model's own tokenizer. Thread-safe."""
+
+    def __init__(self, serialised: str, tokenization: Tokenization) -> None:
+        from tokenizers import Tokenizer as Serialised
+
+        self.tokenization = tokenization
+        self._tokenizer = Serialised.from_str(serialised)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length=tokenization.max_length)
+
+    def rows(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> list[Row]:
+        """The tokens of each text, at most `max_length`."""
+        prompt = self.tokenization.prompts.get(purpose, "")
+        encoded = self._tokenizer.encode_batch_fast([self._plain(prompt + text) for text in texts])
+        return [np.array(encoding.ids, np.int64) for encoding in encoded]
+
+    def feeds(self, rows: Sequence[Row]) -> dict[str, NDArray[np.int64]]:
+        """The text tower's inputs for one batch, int64 (n, length) each, by name."""
+        rule = self.tokenization
+        length = rule.max_length if rule.pads_to_max else max(len(row) for row in rows)
+        ids = np.full((len(rows), length), rule.pad_id, np.int64)
+        mask = np.zeros_like(ids)
+        for index, row in enumerate(rows):
+            place = slice(length - len(row), None) if rule.pads_left else slice(len(row))
+            ids[index, place] = row
+            mask[index, place] = 1
+        return (
+            {"input_ids": ids, "attention_mask": mask} if rule.masks_padding else {"input_ids": ids}
+        )
+
+    def _plain(self, text: str) -> str:
+        """The text as the tokenizer gets it."""
+        if self.tokenization.lower:
+            text = text.lower()
+        if self.tokenization.canonical:
+            text = re.sub(r"\s+", " ", text.translate(WITHOUT_PUNCTUATION)).strip()
+        # Half of a surrogate pair has no UTF-8: a question mark stands for it.
+        return text.encode("utf-8", "replace").decode("utf-8")
+
 
 LEGACY_EOS = 2
 """Configurations older than transformers 4.31 carry this wrong end token: the true one is the
@@ -30,7 +111,9 @@ class ClipTokenizer:
 
     def tokens(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """int64 (length,) for each text, at most the context length, the end token last."""
-        encoded = self._tokenizer.encode_batch_fast([_encodable(text) for text in texts])
+        encoded = self._tokenizer.encode_batch_fast(
+            [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        )
         return [self._cut(np.array(encoding.ids, np.int64)) for encoding in encoded]
 
     def _cut(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -47,66 +130,3 @@ def pad(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[n
     for target, row in zip(ids, rows, strict=True):
         target[: len(row)] = row
     return ids, lengths
-
-
-def read_tokenizer(directory: Path) -> str:
-    """The serialised tokenizer of a model directory.
-
-    Raises EncoderError where the directory has none.
-    """
-    path = directory / "tokenizer.json"
-    if path.is_file():
-        return path.read_text(encoding="utf-8")
-    vocabulary, merges = directory / "vocab.json", directory / "merges.txt"
-    if not (vocabulary.is_file() and merges.is_file()):
-        raise EncoderError(
-            f"{directory} has no tokenizer: it needs tokenizer.json, or vocab.json and merges.txt."
-        )
-    pairs = [
-        (left, right)
-        for left, _, right in (
-            line.partition(" ") for line in merges.read_text(encoding="utf-8").splitlines()[1:]
-        )
-        if right
-    ]
-    return bpe_tokenizer(json.loads(vocabulary.read_text(encoding="utf-8")), pairs)
-
-
-def bpe_tokenizer(vocabulary: dict[str, int], merges: Sequence[tuple[str, str]]) -> str:
-    """Serialise CLIP's tokenizer over a vocabulary and its merges.
-
-    The vocabulary names the start and end tokens `<|startoftext|>` and `<|endoftext|>`.
-    """
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
-
-    start, end = "<|startoftext|>", "<|endoftext|>"
-    model = models.BPE(
-        vocab=vocabulary,
-        merges=list(merges),
-        end_of_word_suffix="</w>",
-        unk_token=end,
-    )
-    tokenizer: Any = Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    words = Regex(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(words, behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-        ]
-    )
-    tokenizer.post_processor = processors.RobertaProcessing(
-        (end, vocabulary[end]),
-        (start, vocabulary[start]),
-        trim_offsets=False,
-        add_prefix_space=False,
-    )
-    serialised: str = tokenizer.to_str()
-    return serialised
-
-
-def _encodable(text: str) -> str:
-    """Half of a surrogate pair has no UTF-8: a question mark stands for it."""
-    return text.encode("utf-8", "replace").decode("utf-8")

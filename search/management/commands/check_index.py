@@ -5,21 +5,46 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from catalog.models import Item
-from embeddings.encoders.base import EncoderError
-from embeddings.spaces import SpaceError
+from embeddings.spaces import SpaceError, live_spaces, require_active_space
 from embeddings.states import counts
 from search.index import maintenance
-from search.index.space_index import current_index
+from search.index.maintenance import Comparison
+from search.index.space_index import index_of
 
 
 class Command(BaseCommand):
-    help = "Compare every vector of the index with the database. Exits with 1 where they differ."
+    help = (
+        "Compare every vector of the index with the database, in every space that is kept. Exits"
+        " with 1 where they differ."
+    )
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         try:
-            comparisons = maintenance.compare(current_index())
-        except (SpaceError, EncoderError) as exc:
+            require_active_space()
+        except SpaceError as exc:
             raise CommandError(str(exc)) from exc
+        comparisons: list[Comparison] = []
+        spaces = live_spaces()
+        for space in spaces:
+            if len(spaces) > 1:
+                self.stdout.write(f"space {space.pk}, {space.state}, {space}:")
+            found = maintenance.compare(index_of(space))
+            self._tell(found)
+            comparisons += found
+        state = counts()
+        self.stdout.write(
+            f"items: {state.items:,}, of which {state.indexed:,} indexed,"
+            f" {state.pending:,} pending, {state.failed:,} failed."
+        )
+        if not all(each.agrees for each in comparisons):
+            found_wrong = ["Index and database differ."] * any(each.differs for each in comparisons)
+            found_wrong += ["Files of the index are damaged."] * any(
+                each.damage for each in comparisons
+            )
+            raise CommandError(f"{' '.join(found_wrong)} `manage.py rebuild_index` mends it.")
+        self.stdout.write(self.style.SUCCESS("Database and index agree."))
+
+    def _tell(self, comparisons: list[Comparison]) -> None:
         for each in comparisons:
             verdicts = ["DIFFER"] * each.differs + ["are DAMAGED on disk"] * bool(each.damage)
             verdict = " and ".join(verdicts) or "agree"
@@ -36,13 +61,3 @@ class Command(BaseCommand):
                 )
             for line in each.damage:
                 self.stdout.write(f"  damaged: {line}")
-        state = counts()
-        self.stdout.write(
-            f"items: {state.items:,}, of which {state.indexed:,} indexed,"
-            f" {state.pending:,} pending, {state.failed:,} failed."
-        )
-        if not all(each.agrees for each in comparisons):
-            found = ["Index and database differ."] * any(each.differs for each in comparisons)
-            found += ["Files of the index are damaged."] * any(each.damage for each in comparisons)
-            raise CommandError(f"{' '.join(found)} `manage.py rebuild_index` mends it.")
-        self.stdout.write(self.style.SUCCESS("Database and index agree."))

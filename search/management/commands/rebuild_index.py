@@ -7,24 +7,28 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from embeddings import jobs
-from embeddings.encoders.base import EncoderError
 from embeddings.management.progress import Progress
 from embeddings.models import Embedding
-from embeddings.spaces import SpaceError
+from embeddings.spaces import SpaceError, live_spaces, require_active_space
 from search.index import maintenance
-from search.index.space_index import SpaceIndex, current_index
+from search.index.space_index import SpaceIndex, index_of
 
 
 class Command(BaseCommand):
-    help = "Build the index anew from the database, beside the live one, then swap."
+    help = (
+        "Build the index of every kept space anew from the database, beside the live one, then"
+        " swap."
+    )
 
     def handle(self, *_args: Any, **_options: Any) -> None:
         started = time.perf_counter()
         try:
+            require_active_space()
             with maintenance.the_only_one(on_wait=self._say_that_it_waits):
-                index = current_index()
-                self._rebuild(index)
-        except (SpaceError, EncoderError) as exc:
+                indexes = [index_of(space) for space in live_spaces()]
+                for index in indexes:
+                    self._rebuild(index)
+        except SpaceError as exc:
             raise CommandError(str(exc)) from exc
         except KeyboardInterrupt:
             raise CommandError(
@@ -34,7 +38,7 @@ class Command(BaseCommand):
         elapsed = time.perf_counter() - started
         self.stdout.write(
             self.style.SUCCESS(
-                f"Rebuilt in {elapsed:.1f} s: snapshots of {_counted(index)} vectors written."
+                f"Rebuilt in {elapsed:.1f} s: snapshots of {_counted(*indexes)} vectors written."
                 " Running processes take them over within a second."
             )
         )
@@ -66,7 +70,9 @@ class Command(BaseCommand):
             )
 
 
-def _counted(index: SpaceIndex) -> str:
+def _counted(*indexes: SpaceIndex) -> str:
     return " and ".join(
-        f"{len(store):,} {modality.value}" for modality, store in index.stores.items()
+        f"{len(store):,} {modality.value}"
+        for index in indexes
+        for modality, store in index.stores.items()
     )

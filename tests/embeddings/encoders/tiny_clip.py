@@ -11,7 +11,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.full_size_clip import byte_letters
-from embeddings.encoders.serving.tokenization import bpe_tokenizer
+from embeddings.encoders.families.clip import bpe_tokenizer
 
 CONTEXT_LENGTH = 24
 DIMENSION = 24

@@ -9,12 +9,13 @@ from pytest_django import DjangoAssertNumQueries
 
 from catalog.models import Item
 from embeddings import worker
-from embeddings.backends import default_encoder
+from embeddings.backends import encoder_of
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding
+from embeddings.spaces import require_active_space
 from search.answer.answering import UnknownItem, search
 from search.answer.query import QueryError, SearchQuery
-from search.index.space_index import current_index
+from search.index.space_index import active_index
 
 
 def found(query: SearchQuery) -> list[str]:
@@ -98,7 +99,9 @@ class TestSearch:
             search(SearchQuery(text="red", top_n=top_n))
 
     def test_scores_are_centred_inner_products(self) -> None:
-        query = default_encoder().encode(Modality.TEXT, ["red"])[0].astype(np.float64)
+        query = (
+            encoder_of(require_active_space()).encode(Modality.TEXT, ["red"])[0].astype(np.float64)
+        )
         images = {
             row.item.item_id: row.as_array().astype(np.float64)
             for row in Embedding.objects.filter(modality="image").select_related("item")
@@ -127,7 +130,7 @@ def test_the_index_follows_edits(make_item: Callable[..., Item]) -> None:
     worker.drain()
 
     assert found(SearchQuery(text="blue", top_n=1)) == [item.item_id]
-    assert len(current_index().stores[Modality.IMAGE]) == 2
+    assert len(active_index().stores[Modality.IMAGE]) == 2
 
 
 @pytest.mark.parametrize(

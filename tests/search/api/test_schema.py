@@ -86,6 +86,19 @@ def test_every_operation_has_a_summary_schemas_and_an_example(schema: dict[str, 
             assert content["schema"], name
 
 
+def test_whatever_takes_a_body_or_writes_tells_of_logins_and_a_full_disk(
+    schema: dict[str, Any],
+) -> None:
+    told = {
+        name: {"401", "403", "507"} - operation["responses"].keys()
+        for name, operation in operations(schema).items()
+        if not name.startswith("GET ")
+    }
+    assert {name: missing for name, missing in told.items() if missing} == {}
+    adding = ("POST /api/v1/items/", "POST /api/v1/items/bulk/", "POST /ingest_stream/")
+    assert all("503" in operations(schema)[name]["responses"] for name in adding)
+
+
 def test_examples_fit_their_schemas(schema: dict[str, Any]) -> None:
     for name, operation in operations(schema).items():
         for status, answer in operation["responses"].items():

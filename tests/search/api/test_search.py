@@ -193,3 +193,16 @@ def test_search_asks_as_many_queries_for_one_result_as_for_three(
             assert len(ids(api.get(f"{SEARCH}?q=red&top_n={top_n}"))) == top_n
         counts.append(len(queries))
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("format", ["json", "multipart"])
+def test_an_unknown_parameter_of_the_body_is_refused_with_the_nearest_name(
+    api: APIClient,
+    indexed_items: dict[str, Item],
+    format: str,  # noqa: A002  REST framework's name
+) -> None:
+    answer = api.post(SEARCH, {"q": "red", "categry": "cold"}, format=format)
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"categry": ["There is no such parameter. Did you mean 'category'?"]},
+    )

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from catalog.models import Item
-from embeddings.backends import encoders
+from embeddings import per_space
 from embeddings.encoders.base import Modality
 from embeddings.models import EmbeddingSpace
 from search.index import space_index
@@ -61,7 +61,7 @@ def test_nobody_waits_for_a_long_first_load(
 ) -> None:
     monkeypatch.setattr(space_index, "CATCH_UP_WAIT", 0.01)
     told = []
-    index = space_index.current_index()
+    index = space_index.active_index()
     text = index.stores[Modality.TEXT]
     upsert = text.upsert
 
@@ -89,7 +89,7 @@ def test_readyz_names_a_model_that_fails(
         raise EncoderError("No such model.")
 
     monkeypatch.setattr(health, "encode_query", fail)
-    encoders.reset()
+    per_space.reset()
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.json()["parts"]["model"] == "No such model."

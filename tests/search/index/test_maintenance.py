@@ -11,24 +11,19 @@ from typing import NoReturn
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
-from django.test import override_settings
 
 from catalog.models import Item
-from embeddings import worker
+from embeddings import per_space, worker
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
-from embeddings.opening import open_space, retire_space
+from embeddings.retiring import free, retire_space
 from search.answer.answering import search
 from search.answer.query import SearchQuery
 from search.index import maintenance
-from search.index.space_index import current_index, reset_index, space_directory, synced_index
+from search.index.space_index import active_index, space_directory, synced_index
 from search.index.stores.faiss.snapshot import SnapshotDirectory
 from search.tasks import maintain_index
-
-
-def other_model() -> override_settings:
-    encoder = {"BACKEND": "tests.encoders.ColourEncoder", "OPTIONS": {"name": "other"}}
-    return override_settings(MMSEARCH_ENCODERS={"default": encoder})
+from tests.spaces import take_over
 
 
 def grow_old(folder: Path) -> None:
@@ -39,28 +34,25 @@ def grow_old(folder: Path) -> None:
 def test_a_space_opened_again_holds_no_ghosts(
     space: EmbeddingSpace, indexed_items: dict[str, Item]
 ) -> None:
-    index = current_index()
+    index = active_index()
     index.catch_up()
     assert maintenance.compact(index, force=True) == 2
     assert maintenance.prune_log(index) > 0
-    with other_model():
-        open_space()
-        retire_space(space)
-        for name in ("red", "green"):
-            indexed_items[name].delete()
-        worker.drain()
-    again = open_space().space
+    take_over("other")
+    retire_space(space)
+    sum(free(space))
+    for name in ("red", "green"):
+        indexed_items[name].delete()
+    again = take_over("colour")
 
-    assert search(SearchQuery(text="red")).hits == ()
-    worker.drain()
     assert {hit.item.item_id for hit in search(SearchQuery(text="red")).hits} == {"blue", "words"}
-    assert all(each.agrees for each in maintenance.compare(current_index()))
+    assert all(each.agrees for each in maintenance.compare(active_index()))
     assert VectorChange.objects.exclude(space=again).filter(space=space).count() == 0
 
 
 @pytest.mark.usefixtures("indexed_items")
 def test_folders_of_retired_and_unknown_spaces_go_after_a_while(space: EmbeddingSpace) -> None:
-    index = current_index()
+    index = active_index()
     index.catch_up()
     maintenance.compact(index, force=True)
     retired = space_directory(space)
@@ -68,28 +60,27 @@ def test_folders_of_retired_and_unknown_spaces_go_after_a_while(space: Embedding
     foreign = settings.MMSEARCH_INDEX_DIR / "backup"
     (unknown / "image").mkdir(parents=True)
     (foreign / "papers").mkdir(parents=True)
-    with other_model():
-        open_space()
-        worker.drain()
-        retire_space(space)
-        kept = current_index()
-        kept.catch_up()
-        maintenance.compact(kept, force=True)
-        maintain_index()
-        assert retired.exists()
-        assert unknown.exists()
-        grow_old(retired)
-        grow_old(unknown)
-        maintain_index()
-        assert not retired.exists()
-        assert not unknown.exists()
-        assert foreign.exists()
-        assert space_directory(EmbeddingSpace.objects.get(state="active")).exists()
+    used = take_over("other")
+    retire_space(space)
+    sum(free(space))
+    kept = active_index()
+    kept.catch_up()
+    maintenance.compact(kept, force=True)
+    maintain_index()
+    assert retired.exists()
+    assert unknown.exists()
+    grow_old(retired)
+    grow_old(unknown)
+    maintain_index()
+    assert not retired.exists()
+    assert not unknown.exists()
+    assert foreign.exists()
+    assert space_directory(used).exists()
 
 
 @pytest.mark.usefixtures("indexed_items")
 def test_a_folder_in_use_again_is_kept(space: EmbeddingSpace) -> None:
-    index = current_index()
+    index = active_index()
     index.catch_up()
     maintenance.compact(index, force=True)
     folder = space_directory(space)
@@ -145,14 +136,14 @@ def test_rebuild_waits_for_a_process_that_writes_the_index(space: EmbeddingSpace
 def test_rebuild_writes_a_modality_that_became_empty() -> None:
     call_command("rebuild_index", stdout=io.StringIO())
     Embedding.objects.filter(modality=Modality.IMAGE).delete()  # behind the log's back
-    reset_index()
+    per_space.reset()
     assert [len(store) for store in synced_index().stores.values()] == [3, 1]
 
     told = io.StringIO()
     call_command("rebuild_index", stdout=told)
 
     assert "snapshots of 0 image and 1 text vectors written." in told.getvalue()
-    reset_index()
+    per_space.reset()
     assert [len(store) for store in synced_index().stores.values()] == [0, 1]
 
 
@@ -166,7 +157,7 @@ def test_rebuild_mends_what_check_index_calls_damaged(space: EmbeddingSpace) -> 
         call_command("check_index", stdout=told)
     assert f"damaged: {file} does not match its checksum" in told.getvalue()
 
-    reset_index()
+    per_space.reset()
     call_command("rebuild_index", stdout=io.StringIO())
 
     call_command("check_index", stdout=told)
@@ -185,7 +176,7 @@ def test_a_vector_that_no_index_can_hold_is_named_and_made_again(
     Embedding.objects.filter(pk=row.pk).update(vector=not_finite)
     if logged:
         VectorChange.objects.create(space=space, modality=row.modality, vector_item=row.item_id)
-    reset_index()
+    per_space.reset()
     told = io.StringIO()
 
     both = (
@@ -237,7 +228,7 @@ def test_the_log_is_pruned_where_nothing_is_written_and_one_modality_is_empty(
     for number in range(3):
         make_item(caption=f"caption {number}")
     worker.drain()
-    index = current_index()
+    index = active_index()
     index.catch_up()
     assert maintenance.compact(index) == 1
     assert VectorChange.objects.count() == 3
@@ -254,7 +245,7 @@ def test_a_modality_at_rest_does_not_hold_back_the_log(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(maintenance, "LOG_LINES", 3)
-    index = current_index()
+    index = active_index()
     index.catch_up()
     maintenance.compact(index, force=True)
     for _ in range(8):
@@ -264,6 +255,6 @@ def test_a_modality_at_rest_does_not_hold_back_the_log(
 
     # Two snapshots are kept, and the log from the older one on.
     assert VectorChange.objects.count() <= 2 * (maintenance.LOG_LINES + 1)
-    reset_index()
-    assert all(each.agrees for each in maintenance.compare(current_index()))
-    assert len(current_index().stores[Modality.TEXT]) == 9
+    per_space.reset()
+    assert all(each.agrees for each in maintenance.compare(active_index()))
+    assert len(active_index().stores[Modality.TEXT]) == 9

@@ -10,14 +10,14 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
 from catalog.models import Item
-from embeddings import worker
+from embeddings import per_space, worker
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.query_vectors import encode_query, recent_query_vectors
 from search.answer.answering import search
 from search.answer.query import SearchQuery
 from search.index import maintenance, space_index, stored_vectors
-from search.index.space_index import SpaceIndex, current_index, reset_index, space_directory
+from search.index.space_index import SpaceIndex, active_index, space_directory
 from search.index.stores.base import Ids, Tuning, Vectors, VectorStore
 from search.index.stores.faiss.store import FaissStore
 from search.tasks import maintain_index
@@ -36,14 +36,14 @@ def snapshot(index: SpaceIndex) -> None:
 
 @pytest.fixture
 def index(indexed_items: dict[str, Item]) -> SpaceIndex:
-    return current_index()
+    return active_index()
 
 
 def test_without_snapshots_the_same_answers(index: SpaceIndex, space: EmbeddingSpace) -> None:
     snapshot(index)
     before = answers()
     shutil.rmtree(space_directory(space))
-    reset_index()
+    per_space.reset()
 
     assert answers() == before
 
@@ -57,11 +57,11 @@ def test_a_snapshot_is_taken_up_and_the_log_replayed_from_it(
     Item.objects.get(item_id="green").delete()
     expected = answers()
 
-    reset_index()
+    per_space.reset()
 
     assert answers() == expected
     assert {name for name, _ in expected} == {"red", "blue", "words", "later"}
-    assert current_index().stores[Modality.IMAGE].stats().snapshot_position > 0
+    assert active_index().stores[Modality.IMAGE].stats().snapshot_position > 0
 
 
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "empty"])
@@ -73,7 +73,7 @@ def test_a_damaged_snapshot_means_reading_the_database(
     for path in space_directory(space).rglob("*"):
         if path.is_file():
             break_file(path, damage)
-    reset_index()
+    per_space.reset()
 
     assert answers() == before
 
@@ -189,7 +189,7 @@ def test_maintenance_gives_the_pages_of_its_snapshots_back(
     before = answers()
     options = settings.MMSEARCH_STORES["faiss"]["OPTIONS"]
     monkeypatch.setitem(options, "exact_rows", 1)
-    reset_index()
+    per_space.reset()
     assert maintain_index() == 2
     maps = Path("/proc/self/maps").read_text()
     assert str(space_directory(space)) not in maps
@@ -239,7 +239,10 @@ def test_recall_is_measured_on_what_people_asked_too(
 
     assert groups == [[3], [3, maintenance.RECALL_SAMPLE]]
     last = f"question {maintenance.RECALL_SAMPLE + 5}"
-    assert recent_query_vectors()[-1].tolist() == encode_query(Modality.TEXT, last).tolist()
+    assert (
+        recent_query_vectors(index.space)[-1].tolist()
+        == encode_query(index.space, Modality.TEXT, last).tolist()
+    )
 
 
 @pytest.mark.parametrize("step", ["_load", "_replay"])

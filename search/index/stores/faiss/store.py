@@ -26,7 +26,7 @@ from search.index.stores.faiss.frozen import State
 from search.index.stores.faiss.plan import Plan, plan_index
 from search.index.stores.faiss.segment import Segment
 from search.index.stores.faiss.snapshot import Snapshot, SnapshotDirectory
-from search.index.stores.faiss.writer import Writer
+from search.index.stores.faiss.staging import Writer
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage

@@ -30,6 +30,12 @@ def test_starter_is_the_shipped_directory() -> None:
     assert (files.name, files.directory) == ("starter", STARTER_DIRECTORY)
 
 
+def test_the_starters_revision_is_what_existing_catalogues_hold() -> None:
+    files = ModelFiles("starter", STARTER_DIRECTORY)
+
+    assert files.revision == "0313fc691931395bbac9c8042038a5b6427c751b"
+
+
 def test_a_directory_goes_by_its_own_name(copy: Path) -> None:
     files = local_files(f"{copy}/")
 
@@ -78,7 +84,11 @@ def test_an_unknown_device_fails_the_check(copy: Path) -> None:
     [
         ("config.json", None, "is no model directory: it has no config.json"),
         ("config.json", "{", "is not JSON"),
-        ("config.json", '{"model_type": "bert"}', "a model of type 'bert': only CLIP models"),
+        (
+            "config.json",
+            '{"model_type": "bert"}',
+            "a model of type 'bert', which is none of",
+        ),
         ("model.safetensors", None, "has no weights: put model.safetensors there"),
     ],
 )
@@ -106,7 +116,7 @@ def test_shards_are_found_through_their_index(copy: Path) -> None:
     (copy / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     files = ModelFiles("copy", copy)
 
-    assert [path.name for path in files.weights] == [
+    assert [path.name for path in files.checkpoint.weights] == [
         "model-00001-of-00002.safetensors",
         "model-00002-of-00002.safetensors",
     ]

@@ -11,7 +11,8 @@ from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from embeddings.encoders.base import EncoderError
-from embeddings.encoders.serving.preprocessing import OPENAI_MEAN, OPENAI_STD, Preprocessing
+from embeddings.encoders.families import pictures
+from embeddings.encoders.serving.preprocessing import Cropped, Preprocessing
 
 ODD_SIZES = [(64, 48), (33, 51), (32, 32), (31, 10), (1, 1), (97, 64), (40, 301), (301, 203)]
 
@@ -23,6 +24,16 @@ def noise(size: tuple[int, int]) -> Image.Image:
 
 def reference(config: dict[str, Any], image: Image.Image) -> np.ndarray:
     return np.asarray(CLIPImageProcessorPil(**config)(images=image)["pixel_values"])
+
+
+def from_config(config: dict[str, Any], image_size: int) -> Cropped:
+    return pictures.cropped({**pictures.CLIP, **config}, image_size)
+
+
+def normalised(preprocessing: Cropped, image: Image.Image) -> np.ndarray:
+    """What the reference makes of a picture's bytes, (1, 3, height, width)."""
+    values = (preprocessing.pixels([image]) * preprocessing.scale) - preprocessing.mean
+    return (values / preprocessing.std).transpose(0, 3, 1, 2)
 
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -47,16 +58,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("name", CONFIGS)
 def test_pictures_become_what_the_reference_makes(name: str, size: tuple[int, int]) -> None:
     image, config = noise(size), CONFIGS[name]
-    preprocessing = Preprocessing.from_config(config, 32)
+    preprocessing = from_config(config, 32)
 
-    got = preprocessing.normalise(preprocessing.pixels([image]))
+    got = normalised(preprocessing, image)
 
     np.testing.assert_allclose(got, reference(config, image), rtol=0, atol=2e-6 * 255)
 
 
 def test_bytes_of_a_full_size_picture_equal_the_reference() -> None:
     image = noise((501, 333))
-    preprocessing = Preprocessing.from_config({}, 224)
+    preprocessing = from_config({}, 224)
     expected = reference({"do_normalize": False, "rescale_factor": 1.0}, image)
 
     got = preprocessing.pixels([image]).transpose(0, 3, 1, 2)
@@ -68,7 +79,7 @@ def test_bytes_of_a_full_size_picture_equal_the_reference() -> None:
 @pytest.mark.parametrize("size", [(1200, 5), (5, 1200)], ids=str)
 def test_a_strip_stays_within_two_bytes_of_the_reference(size: tuple[int, int]) -> None:
     image = noise((7, 9)).resize(size, Image.Resampling.BICUBIC)
-    preprocessing = Preprocessing.from_config(CONFIGS["shortest edge"], 32)
+    preprocessing = from_config(CONFIGS["shortest edge"], 32)
     config = CONFIGS["shortest edge"] | {"do_normalize": False, "rescale_factor": 1.0}
 
     got = preprocessing.pixels([image]).transpose(0, 3, 1, 2)
@@ -79,14 +90,14 @@ def test_a_strip_stays_within_two_bytes_of_the_reference(size: tuple[int, int]) 
 @pytest.mark.parametrize("mode", ["L", "CMYK", "P", "RGBA", "1"])
 def test_other_modes_are_converted(mode: str) -> None:
     image = Image.new("RGB", (50, 40), "white").convert(mode)
-    preprocessing = Preprocessing.from_config(CONFIGS["shortest edge"], 32)
+    preprocessing = from_config(CONFIGS["shortest edge"], 32)
 
     assert (preprocessing.pixels([image]) == 255).all()
 
 
 def test_pictures_of_a_batch_do_not_touch_each_other() -> None:
     images = [noise(size) for size in ODD_SIZES]
-    preprocessing = Preprocessing.from_config(CONFIGS["shortest edge"], 32)
+    preprocessing = from_config(CONFIGS["shortest edge"], 32)
 
     together = preprocessing.pixels(images)
 
@@ -96,29 +107,29 @@ def test_pictures_of_a_batch_do_not_touch_each_other() -> None:
 
 
 def test_without_a_configuration_clips_own_values_hold() -> None:
-    assert Preprocessing.from_config({}, 48) == Preprocessing(
+    assert from_config({}, 48) == Cropped(
         size=48,
         crop=(48, 48),
         resample=Image.Resampling.BICUBIC,
         scale=1 / 255,
-        mean=OPENAI_MEAN,
-        std=OPENAI_STD,
+        mean=pictures.CLIP["image_mean"],
+        std=pictures.CLIP["image_std"],
     )
 
 
 def test_a_shape_that_varies_is_refused() -> None:
     with pytest.raises(EncoderError, match="Set do_center_crop"):
-        Preprocessing.from_config({"do_center_crop": False}, 32)
+        from_config({"do_center_crop": False}, 32)
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_fields_survive_json(name: str) -> None:
-    preprocessing = Preprocessing.from_config(CONFIGS[name], 32)
+    preprocessing = from_config(CONFIGS[name], 32)
 
     assert Preprocessing.from_json(json.loads(json.dumps(preprocessing.to_json()))) == preprocessing
 
 
 def test_the_digest_tells_configurations_apart() -> None:
-    digests = {Preprocessing.from_config(config, 32).digest for config in CONFIGS.values()}
+    digests = {from_config(config, 32).digest for config in CONFIGS.values()}
 
     assert len(digests) == len(CONFIGS) - 1  # plain numbers mean the shortest edge

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from embeddings.encoders.base import EncoderError
-from embeddings.encoders.serving.tokenization import LEGACY_EOS, ClipTokenizer, pad, read_tokenizer
+from embeddings.encoders.families.clip import read_tokenizer
+from embeddings.encoders.serving.tokenization import LEGACY_EOS, ClipTokenizer, pad
 from tests.embeddings.encoders.conftest import TEXTS
 from tests.embeddings.encoders.tiny_clip import (
     CONTEXT_LENGTH,

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from search.index.stores.base import Ids, VectorStore
-from search.index.stores.faiss import frozen, plan, writer
+from search.index.stores.faiss import frozen, plan, staging
 from search.index.stores.faiss.store import FaissStore
 from tests.numpy_store import NumpyStore
 from tests.search.index.stores.clusters import clustered
@@ -140,7 +140,7 @@ def test_any_history_leaves_the_store_equal_to_the_oracle(
     monkeypatch.setattr(plan, "EXACT_ROWS", exact_rows)
     monkeypatch.setattr(plan, "ROWS_PER_EFFORT", 0)
     monkeypatch.setattr(frozen, "DELTA_BLOCK_ROWS", 16)
-    monkeypatch.setattr(writer, "DELTA_BLOCK_ROWS", 16)
+    monkeypatch.setattr(staging, "DELTA_BLOCK_ROWS", 16)
     run_state_machine_as_test(
         StoreMachine, settings=settings(max_examples=25, stateful_step_count=25, **options)
     )
