@@ -31,6 +31,11 @@ class Tag(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the tag and the words of its items in one transaction."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+
 
 class LinkedFolder(models.Model):
     """A folder outside the data directory whose pictures items may link to."""
@@ -162,6 +167,37 @@ class Item(models.Model):
     def image_name(self) -> str:
         """The picture's file name without folders."""
         return PurePath(self.image.name or "").name
+
+
+class ItemWords(models.Model):
+    """What an item is found by in words: the terms of its texts, a space between two.
+
+    Written in the transaction that changes the item (`catalog.words`). The full text index of the
+    database is derived from these rows.
+    """
+
+    item = models.OneToOneField(Item, models.CASCADE, primary_key=True, related_name="words")
+    title = models.TextField()
+    caption = models.TextField()
+    tags = models.TextField()
+    category = models.TextField()
+    name = models.TextField()
+    """The item id and the name of its file."""
+    codes = models.TextField()
+    """What is written in one piece and has several terms, without what is between them."""
+
+    def __str__(self) -> str:
+        return str(self.item_id)
+
+
+class Word(models.Model):
+    """A word that some item has, or had: what misspelt queries are corrected to."""
+
+    term = models.TextField(unique=True)
+    stem = models.TextField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.term
 
 
 class ItemChange(models.Model):

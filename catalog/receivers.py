@@ -9,9 +9,10 @@ from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 from django.dispatch import receiver
 
-from catalog.models import Item, ItemChange, LinkedFolder, Tag
+from catalog.models import Item, ItemChange, ItemWords, LinkedFolder, Tag
 from catalog.signals import items_changed, items_deleting
 from catalog.storage import delete_after_commit, forget_linked_folders
+from catalog.words.writing import index_items
 
 _losing: dict[int, list[int]] = {}
 """Keys of the items that tags had, by the tag's key, while they are being taken off."""
@@ -67,6 +68,16 @@ def tag_deleted(instance: Tag, **_: Any) -> None:
 @receiver(items_deleting, dispatch_uid="catalog.log_deletions")
 def log_changes(item_ids: Sequence[int], **_: Any) -> None:
     ItemChange.objects.bulk_create(ItemChange(item=item_id) for item_id in item_ids)
+
+
+@receiver(items_changed, dispatch_uid="catalog.index_words")
+def index_words(item_ids: Sequence[int], **_: Any) -> None:
+    index_items(item_ids)
+
+
+@receiver(items_deleting, dispatch_uid="catalog.forget_words")
+def forget_words(item_ids: Sequence[int], **_: Any) -> None:
+    ItemWords.objects.filter(item__in=item_ids).delete()
 
 
 @receiver(pre_delete, sender=Item, dispatch_uid="catalog.log_deletion")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from catalog.ingest import ItemRecord, OutcomeKind, UploadedImage, ingest_one
 from catalog.models import Item
+from catalog.words.vocabulary import reset_vocabulary
 from embeddings import overview, per_space, worker
 from embeddings.models import EmbeddingSpace
 from embeddings.opening import open_space
@@ -38,6 +39,7 @@ def _fresh_index() -> Iterator[None]:
     """No index, snapshot or encoder of one test is seen by another."""
     per_space.reset()
     overview.forget_outline()
+    reset_vocabulary()
     yield
     per_space.reset()
     shutil.rmtree(settings.MMSEARCH_INDEX_DIR, ignore_errors=True)

@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from catalog.models import Item, LinkedFolder, Tag
 from embeddings import overview, worker
-from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
+from embeddings.models import EmbeddingJob, EmbeddingSpace
 from embeddings.states import ItemState, with_state
 from search.answer.answering import search
 from search.answer.query import SearchQuery
@@ -303,36 +303,6 @@ def test_jobs_and_spaces_are_read_only(admin_client: Client, make_item: MakeItem
         delete = reverse(f"admin:embeddings_{name}_delete", args=[row.pk])
         assert admin_client.post(delete, {"post": "yes"}).status_code == 403
         assert admin_client.get(reverse(f"admin:embeddings_{name}_add")).status_code == 403
-
-
-def test_spaces_show_counts(
-    admin_client: Client, indexed_items: dict[str, Item], make_item: MakeItem
-) -> None:
-    other = EmbeddingSpace.objects.create(
-        fingerprint="other", model="earlier", revision="1", precision="fp32", dimension=2
-    )
-    Embedding.objects.create(
-        space=other, item=indexed_items["red"], modality="image", content_hash="x", vector=b"1234"
-    )
-    make_item()
-    page = _page(admin_client, SPACES)
-    rows = re.findall(r'field-state">(\w+)</td>.*?vectors">(\d+)</td>.*?waiting">(\d+)</td>', page)
-    assert sorted(rows) == [("Active", "4", "1"), ("Building", "1", "1")]
-
-
-def test_space_list_query_count_does_not_grow_with_rows(
-    admin_client: Client, space: EmbeddingSpace
-) -> None:
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            _page(admin_client, SPACES)
-        return len(captured)
-
-    queries()  # what every page may say is found once
-    few = queries()
-    for number in range(2):
-        EmbeddingSpace.objects.create(fingerprint=str(number), model="m", dimension=2)
-    assert queries() == few
 
 
 # ── the first page ──────────────────────────────────────────────────────────────────────────────

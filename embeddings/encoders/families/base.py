@@ -51,7 +51,6 @@ class Checkpoint(ABC):
     model_type: ClassVar[str]
     """What transformers calls the family in `config.json`."""
     small_files: ClassVar[tuple[str, ...]] = (CONFIGURATION, *TOKENIZER_FILES, *PICTURE_FILES)
-    """Files besides the weights that decide the vectors, where they are there."""
     picture_defaults: ClassVar[Mapping[str, Any]] = pictures.CLIP
     """What the family's image processor does where its file is silent."""
 
@@ -94,10 +93,14 @@ class Checkpoint(ABC):
         return weight_files(self.directory)
 
     @property
-    def deciding_files(self) -> list[Path]:
+    def small_paths(self) -> list[Path]:
+        """Files besides the weights that decide the vectors where they are there."""
+        return [self.directory / name for name in self.small_files]
+
+    @property
+    def files(self) -> list[Path]:
         """Every file that decides the vectors; the weights may still be missing."""
-        small = [self.directory / name for name in self.small_files]
-        return [*self.weights, *(path for path in small if path.is_file())]
+        return [*self.weights, *(path for path in self.small_paths if path.is_file())]
 
     @property
     def text_config(self) -> dict[str, Any]:

@@ -1,43 +1,56 @@
-"""A CLIP model's files from the model hub: only those needed, and never a long wait."""
+"""A model's files from the model hub: only those needed, and never a long wait."""
 
 from __future__ import annotations
 
-import contextlib
+import fnmatch
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from embeddings.encoders.base import EncoderError
+from embeddings.encoders.families.base import CONFIGURATION, PICTURE_FILES, TOKENIZER_FILES
+from embeddings.encoders.families.sentence_transformers import LENGTH, MODULES, PROMPTS
 
 logger = logging.getLogger(__name__)
 
 PATIENCE: Final = 5.0
 """Seconds to wait for the hub's first answer."""
-CONFIGURATION: Final = (
-    "config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "vocab.json",
-    "merges.txt",
-)
+SMALL: Final = (CONFIGURATION, *PICTURE_FILES, *TOKENIZER_FILES, MODULES, LENGTH, PROMPTS)
 SAFETENSORS: Final = ("model.safetensors", "model.safetensors.index.json", "model-*.safetensors")
 PICKLED: Final = ("pytorch_model.bin", "pytorch_model.bin.index.json", "pytorch_model-*.bin")
+MODULE: Final = re.compile(r"\d+_\w+")
+"""How sentence-transformers calls the directories of a model's parts."""
 
 
-def cached_snapshots(name: str) -> Iterator[Path]:
-    """Directories of earlier downloads, which may lack weights; no network is used."""
+def cached_snapshot(name: str, files: Iterable[str]) -> Path | None:
+    """The directory of an earlier download; None where it lacks one of `files` that the hub has.
+
+    Without a list of the hub's files nothing is known to lack. No network is used.
+    """
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    for weights in (SAFETENSORS, PICKLED):
-        with contextlib.suppress(LocalEntryNotFoundError):
-            yield Path(
-                snapshot_download(
-                    name, allow_patterns=[*CONFIGURATION, *weights], local_files_only=True
-                )
-            )
+    try:
+        return Path(snapshot_download(name, allow_patterns=[*files], local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+
+
+def needed(files: Iterable[str]) -> list[str]:
+    """What of a model's files is needed: in each directory the safe weights, or else the others."""
+    directories: dict[str, list[str]] = {}
+    for file in files:
+        directory, _slash, name = file.rpartition("/")
+        if not directory or MODULE.fullmatch(directory):
+            directories.setdefault(directory, []).append(name)
+    chosen = []
+    for directory, names in directories.items():
+        weights = SAFETENSORS if any(name in SAFETENSORS for name in names) else PICKLED
+        found = [n for n in names if any(fnmatch.fnmatch(n, p) for p in (*SMALL, *weights))]
+        chosen += [f"{directory}/{name}" if directory else name for name in found]
+    return chosen
 
 
 def download_snapshot(name: str) -> Path:
@@ -51,11 +64,10 @@ def download_snapshot(name: str) -> Path:
     try:
         info = HfApi().model_info(name, timeout=PATIENCE)
         files = [sibling.rfilename for sibling in info.siblings or []]
-        safe = any(file in SAFETENSORS for file in files)
         logger.info("Downloading %s from the model hub.", name)
         path = snapshot_download(
             name,
-            allow_patterns=[*CONFIGURATION, *(SAFETENSORS if safe else PICKLED)],
+            allow_patterns=needed(files),
             etag_timeout=PATIENCE,
         )
     except GatedRepoError as exc:

@@ -7,17 +7,21 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from embeddings.encoders.base import EncoderDescription, EncoderError
 from embeddings.encoders.families.base import CONFIGURATION, Checkpoint, read_json
 from embeddings.encoders.families.registry import open_checkpoint
+from embeddings.encoders.families.sentence_transformers import MODULES
 
 STARTER: Final = "starter"
 STARTER_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "starter"
 HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 CHOICES: Final = "`starter`, a hub name like `openai/clip-vit-base-patch32`, or a directory"
+PAIR: Final = "+"
+"""Stands between a text model and the model of its pictures."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +83,8 @@ class ModelFiles:
     name: str
     """What the operator asked for; of a directory its own name."""
     directory: Path
+    pictures: ModelFiles | None = None
+    """Of a text model the model whose pictures it was named with."""
 
     @functools.cached_property
     def config(self) -> ClipConfig:
@@ -87,7 +93,7 @@ class ModelFiles:
     @functools.cached_property
     def checkpoint(self) -> Checkpoint:
         """The model as its family reads it. Raises EncoderError where no family does."""
-        return open_checkpoint(self.directory)
+        return open_checkpoint(self.directory, self.pictures.checkpoint if self.pictures else None)
 
     @property
     def is_complete(self) -> bool:
@@ -98,16 +104,23 @@ class ModelFiles:
             return False
 
     @property
+    def names(self) -> list[str]:
+        """Names of all files that the model may consist of, within its directory."""
+        paths = [*self.checkpoint.weights, *self.checkpoint.small_paths]
+        return [path.relative_to(self.directory).as_posix() for path in paths]
+
+    @property
     def state(self) -> list[list[str | int]]:
         """[path, size, mtime in ns] of every file that decides the vectors.
 
         Equal states mean equal files, without reading them.
         """
         try:
-            stats = [(str(path), path.stat()) for path in self.checkpoint.deciding_files]
+            stats = [(str(path), path.stat()) for path in self.checkpoint.files]
         except OSError as exc:
             raise EncoderError(f"Cannot read the model's files: {exc}. Copy them again.") from exc
-        return [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+        own: list[list[str | int]] = [[path, s.st_size, s.st_mtime_ns] for path, s in stats]
+        return own + self.pictures.state if self.pictures else own
 
     @property
     def revision(self) -> str:
@@ -115,6 +128,10 @@ class ModelFiles:
 
         Of a hub's snapshot the hub's commit, which names the same files without reading them.
         """
+        if self.pictures is not None:
+            text = ModelFiles(self.name.partition(PAIR)[0], self.directory)
+            both = f"{text.revision}{PAIR}{self.pictures.revision}"
+            return hashlib.sha256(both.encode()).hexdigest()[:40]
         if self.directory.parent.name == "snapshots" and HUB_NAME.fullmatch(self.name):
             return self.directory.name
         return _digest(json.dumps(self.state))
@@ -146,25 +163,7 @@ def local_files(model: str) -> ModelFiles | None:
 
     Raises EncoderError where `model` names nothing usable. Never uses the network.
     """
-    name = model.strip()
-    if not name:
-        raise EncoderError(f"MMSEARCH_MODEL is empty: set it to {CHOICES}.")
-    if name == STARTER:
-        return _checked(ModelFiles(STARTER, STARTER_DIRECTORY))
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return _checked(ModelFiles(path.resolve().name, path.resolve()))
-    if path.is_absolute() or name.startswith((".", "~")):
-        raise EncoderError(f"MMSEARCH_MODEL={name!r}: there is no such directory. Use {CHOICES}.")
-    if not HUB_NAME.fullmatch(name):
-        raise EncoderError(f"MMSEARCH_MODEL={name!r} names no model: set it to {CHOICES}.")
-    from embeddings.encoders.finding.hub import cached_snapshots
-
-    for snapshot in cached_snapshots(name):
-        files = ModelFiles(name, snapshot)
-        if files.is_complete:
-            return _checked(files)
-    return None
+    return _find(model, _local)
 
 
 def resolve_model(model: str) -> ModelFiles:
@@ -172,13 +171,51 @@ def resolve_model(model: str) -> ModelFiles:
 
     Raises EncoderError where `model` names nothing usable or the hub cannot be reached.
     """
-    files = local_files(model)
-    if files is not None:
-        return files
+    files = _find(model, lambda name: _local(name) or _downloaded(name))
+    if files is None:
+        raise AssertionError  # a download ends in files or in an error
+    return files
+
+
+def _find(model: str, find: Callable[[str], ModelFiles | None]) -> ModelFiles | None:
+    """The files that `find` finds of a model, or of both halves of a pair, checked."""
+    name = model.strip()
+    if not name:
+        raise EncoderError(f"MMSEARCH_MODEL is empty: set it to {CHOICES}.")
+    if PAIR not in name or Path(name).expanduser().is_dir():
+        files = find(name)
+        return files and _checked(files)
+    text, pictures = (find(half.strip()) for half in name.split(PAIR, 1))
+    if text is None or pictures is None:
+        return None
+    both = f"{text.name}{PAIR}{pictures.name}"
+    return _checked(ModelFiles(both, text.directory, _checked(pictures)))
+
+
+def _local(name: str) -> ModelFiles | None:
+    """One model's files on this machine. Raises EncoderError where `name` names nothing."""
+    if name == STARTER:
+        return ModelFiles(STARTER, STARTER_DIRECTORY)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return ModelFiles(path.resolve().name, path.resolve())
+    if path.is_absolute() or name.startswith((".", "~")):
+        raise EncoderError(f"MMSEARCH_MODEL={name!r}: there is no such directory. Use {CHOICES}.")
+    if not HUB_NAME.fullmatch(name):
+        raise EncoderError(f"MMSEARCH_MODEL={name!r} names no model: set it to {CHOICES}.")
+    from embeddings.encoders.finding.hub import cached_snapshot
+
+    snapshot = cached_snapshot(name, (CONFIGURATION, MODULES))
+    if snapshot is None:
+        return None
+    files = ModelFiles(name, snapshot)
+    return files if files.is_complete and cached_snapshot(name, files.names) else None
+
+
+def _downloaded(name: str) -> ModelFiles:
     from embeddings.encoders.finding.hub import download_snapshot
 
-    name = model.strip()
-    return _checked(ModelFiles(name, download_snapshot(name)))
+    return ModelFiles(name, download_snapshot(name))
 
 
 def _checked(files: ModelFiles) -> ModelFiles:

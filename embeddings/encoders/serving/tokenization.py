@@ -16,6 +16,8 @@ from embeddings.encoders.base import Purpose
 Row: TypeAlias = NDArray[np.int64]
 """int64 (length,): the tokens of one text."""
 
+WORD_START: Final = "▁"
+"""Sentencepiece's mark before a word."""
 WITHOUT_PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
 
 
@@ -37,7 +39,7 @@ class Tokenization:
     lower: bool = False
     """Whether texts are lower-cased before the tokenizer sees them."""
     canonical: bool = False
-    """Whether punctuation is dropped and white space made one space before."""
+    """Whether punctuation is dropped and white space made one space, as SigLIP's tokenizer does."""
     prompts: Mapping[Purpose, str] = dataclasses.field(default_factory=dict)
     """What is put before a text of each purpose; nothing where a purpose is missing."""
 
@@ -85,6 +87,8 @@ class Tokenizer:
 
     def _plain(self, text: str) -> str:
         """The text as the tokenizer gets it."""
+        if self.tokenization.canonical:
+            text = WORD_START + text.replace(WORD_START, " ")
         if self.tokenization.lower:
             text = text.lower()
         if self.tokenization.canonical:

@@ -28,14 +28,18 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         path = self.path.partition("?")[0]
-        files = sorted(file.name for file in self.directory.iterdir())
+        files = sorted(
+            file.relative_to(self.directory).as_posix()
+            for file in self.directory.rglob("*")
+            if file.is_file()
+        )
         if path == f"/api/models/{NAME}" or path.startswith(f"/api/models/{NAME}/revision/"):
             siblings = [{"rfilename": name} for name in files]
             self._json({"id": NAME, "sha": COMMIT, "siblings": siblings})
         elif path.startswith(f"/api/models/{NAME}/tree/"):
             self._json([self._entry(name) for name in files])
-        elif path.startswith(f"/{NAME}/resolve/") and path.rpartition("/")[2] in files:
-            self._file(self.directory / path.rpartition("/")[2], with_body=with_body)
+        elif path.startswith(f"/{NAME}/resolve/") and path.split("/", 5)[-1] in files:
+            self._file(self.directory / path.split("/", 5)[-1], with_body=with_body)
         else:
             self.send_response(404)
             self.send_header("X-Error-Code", "RepoNotFound")
@@ -57,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
     def _file(self, path: Path, *, with_body: bool) -> None:
         content = path.read_bytes()
         if with_body:
-            self.asked.append(path.name)
+            self.asked.append(path.relative_to(self.directory).as_posix())
         self._bytes(content, "application/octet-stream", with_body=with_body)
 
     def _bytes(self, content: bytes, kind: str, *, with_body: bool = True) -> None:

@@ -9,7 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from embeddings.encoders.finding.hub import needed
 from tests.embeddings.encoders.fake_hub import COMMIT, NAME, fake_hub
+from tests.embeddings.encoders.tiny_families import BUILDERS, sentences
 
 PROJECT = Path(__file__).resolve().parents[4]
 
@@ -109,3 +113,49 @@ def test_a_hub_that_never_answers_is_given_up(tmp_path: Path) -> None:
         said = resolve(NAME, endpoint, tmp_path / "cache")
 
     assert "the model hub cannot be reached (ReadTimeout)" in said
+
+
+@pytest.mark.parametrize("family", BUILDERS)
+def test_a_model_of_each_family_is_downloaded_once(family: str, tmp_path: Path) -> None:
+    directory = BUILDERS[family](tmp_path / "hub")
+    names = sorted(path.name for path in directory.iterdir())
+    (directory / "README.md").write_bytes(b"not needed")
+    with fake_hub(directory) as (endpoint, asked):
+        first = resolve(NAME, endpoint, tmp_path / "cache")
+    again = resolve(NAME, endpoint, tmp_path / "cache")
+
+    assert sorted(asked) == names
+    assert again == first == " ".join([COMMIT, *names])
+
+
+def test_a_text_model_is_downloaded_with_the_directories_of_its_parts(
+    tiny_clip: Path, tmp_path: Path
+) -> None:
+    directory = sentences(tmp_path / "hub")
+    (directory / "onnx").mkdir()
+    (directory / "onnx" / "model.safetensors").write_bytes(b"not needed")
+    with fake_hub(directory) as (endpoint, asked):
+        first = resolve(f"{NAME}+{tiny_clip}", endpoint, tmp_path / "cache")
+    again = resolve(f"{NAME}+{tiny_clip}", endpoint, tmp_path / "cache")
+
+    assert len(first.split()[0]) == 40
+    assert first == again
+    assert {"1_Pooling/config.json", "2_Dense/pytorch_model.bin", "modules.json"} < set(asked)
+    assert "onnx/model.safetensors" not in asked
+
+
+def test_each_directory_gives_its_safe_weights_or_else_the_others() -> None:
+    files = [
+        *(
+            "model.safetensors",
+            "pytorch_model.bin",
+            "config.json",
+            "README.md",
+            "flax_model.msgpack",
+        ),
+        *("2_Dense/pytorch_model.bin", "2_Dense/config.json", "onnx/model.onnx"),
+    ]
+
+    assert needed(files) == [
+        *("model.safetensors", "config.json", "2_Dense/pytorch_model.bin", "2_Dense/config.json")
+    ]

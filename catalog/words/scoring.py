@@ -1,0 +1,181 @@
+"""How well items have the words asked for: BM25 over weighted fields, coverage, kind of match."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Iterable, Sequence
+from itertools import chain, repeat
+from operator import methodcaller
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from django.db import connection
+
+from catalog.words.asking import Closeness, Found, Question
+from catalog.words.full_text import Ids, Pattern
+from catalog.words.writing import BREAK, FIELDS
+
+Scores: TypeAlias = npt.NDArray[np.float32]
+_Positions: TypeAlias = npt.NDArray[np.int64]
+
+WEIGHTS: Final = {
+    # What names an item says more than what describes it.
+    "title": 3.0,
+    "caption": 1.0,
+    "tags": 2.0,
+    "category": 1.0,
+    "name": 1.5,
+    "codes": 2.0,
+}
+_TYPICAL: Final = {
+    # Characters; constants, so that a score does not move with what else there is.
+    "title": 30,
+    "caption": 80,
+    "tags": 40,
+    "category": 12,
+    "name": 20,
+    "codes": 20,
+}
+_K1: Final = 1.2
+_B: Final = 0.4
+"""Weaker than in long documents: a long caption is not a worse one."""
+_EDGE: Final = "|"
+"""Between two fields where terms stand behind one another; no term is a sign like this."""
+_IS_EDGE: Final = 1
+_IS_BREAK: Final = 2
+
+
+class Kind(enum.IntEnum):
+    """How an item matches, best last."""
+
+    NONE = 0
+    SOME = 1
+    """Some of the words."""
+    TYPO = 2
+    """All words, some of them only as the query may have meant them."""
+    PREFIX = 3
+    """All words, the last only as a beginning."""
+    ALL = 4
+    PHRASE = 5
+    """All words, in their order."""
+    EXACT = 6
+    """The title, the item id or the file name is what was asked; or the code stands somewhere."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """Per item in the order given: float32 (n,), float32 (n,), int8 (n,)."""
+
+    items: Ids
+    scores: Scores
+    coverage: Scores
+    kinds: npt.NDArray[np.int8]
+
+
+def score(asked: Question, found: Sequence[Found], worth: Sequence[float], items: Ids) -> Scored:
+    """Score the items (primary keys, ascending) that have words."""
+    patterns = [variant.pattern for word in found for variant in word.variants]
+    codes = {asked.code, *(word.asked.text for word in found if word.asked.parts)} - {""}
+    terms = chain.from_iterable(pattern.terms for pattern in patterns)
+    texts = _Texts(items, chain(terms, asked.sequence, codes))
+    count = texts.items.size
+    total = sum(worth) or 1.0
+    scores = np.zeros(count)
+    coverage = np.zeros(count)
+    closest = np.full(count, Closeness.EXACT, dtype=np.int8)
+    whole = np.ones(count, dtype=bool)
+    for word, value in zip(found, worth, strict=True):
+        frequency = np.zeros(count)
+        quality = np.zeros(count)
+        closeness = np.zeros(count, dtype=np.int8)
+        for variant in word.variants:
+            rows, weights = texts.occurrences(variant.pattern)
+            frequency += variant.quality * np.bincount(rows, weights, minlength=count)
+            quality[rows] = np.maximum(quality[rows], variant.quality)
+            closeness[rows] = np.maximum(closeness[rows], variant.closeness)
+        scores += value * frequency * (_K1 + 1) / (frequency + _K1)
+        coverage += value * quality
+        whole &= closeness > 0
+        closest = np.minimum(closest, closeness)
+    kinds = np.where(coverage > 0, Kind.SOME, Kind.NONE).astype(np.int8)
+    kinds[whole] = _KIND_OF_CLOSENESS[closest[whole]]
+    if len(asked.sequence) > 1:
+        rows, _ = texts.occurrences(asked.phrase)
+        kinds[rows] = Kind.PHRASE
+    kinds[texts.equal_to(asked.sequence)] = Kind.EXACT
+    for code in codes if len(found) == 1 or asked.code else ():
+        rows, _ = texts.occurrences(Pattern((code,)))
+        kinds[rows] = Kind.EXACT
+    return Scored(
+        texts.items, scores.astype(np.float32), (coverage / total).astype(np.float32), kinds
+    )
+
+
+_KIND_OF_CLOSENESS: Final = np.array(
+    [Kind.SOME, Kind.TYPO, Kind.PREFIX, Kind.ALL, Kind.ALL], dtype=np.int8
+)
+
+
+class _Texts:
+    """The terms of some items behind one another, as numbers: what is not asked for is 0."""
+
+    def __init__(self, items: Ids, asked: Iterable[str]) -> None:
+        rows = _read(items)
+        self.items = np.array([row[0] for row in rows], dtype=np.int64)
+        cells = list(chain.from_iterable(row[1:] for row in rows))
+        lengths = np.array([*map(len, cells)], dtype=np.int64)
+        typical = np.tile([_TYPICAL[field] for field in FIELDS], len(rows))
+        weights = np.tile([WEIGHTS[field] for field in FIELDS], len(rows))
+        self._weights = weights / (1 - _B + _B * lengths / typical)
+        self._written = f" {_EDGE} ".join(["", *cells, ""]).split()
+        self._number = {_EDGE: _IS_EDGE, BREAK: _IS_BREAK}
+        for term in asked:
+            self._number.setdefault(term, len(self._number) + 1)
+        numbers = map(self._number.get, self._written, repeat(0))
+        self._terms = np.fromiter(numbers, dtype=np.int32, count=len(self._written))
+        self._cell = np.cumsum(self._terms == _IS_EDGE) - 1
+
+    def occurrences(self, pattern: Pattern) -> tuple[_Positions, npt.NDArray[np.float64]]:
+        """The row of every occurrence, and what it weighs in its field."""
+        cells = self._cell[self._places(pattern)]
+        return cells // len(FIELDS), self._weights[cells]
+
+    def equal_to(self, terms: tuple[str, ...]) -> _Positions:
+        """Rows whose title, item id or file name consists of the terms."""
+        places = self._places(Pattern(terms))
+        edges = self._terms[[places - 1, places + len(terms)]]
+        whole = np.isin(edges, (_IS_EDGE, _IS_BREAK)).all(axis=0)
+        cells = self._cell[places[whole]]
+        return (cells // len(FIELDS))[np.isin(cells % len(FIELDS), _NAMES)]
+
+    def _places(self, pattern: Pattern) -> _Positions:
+        """Where the pattern begins."""
+        if not pattern.terms:
+            return np.empty(0, dtype=np.int64)
+        *before, last = pattern.terms
+        if pattern.prefix:
+            begun = map(methodcaller("startswith", last), self._written)
+            places = np.flatnonzero(np.fromiter(begun, dtype=bool, count=len(self._written)))
+        else:
+            places = np.flatnonzero(self._terms == self._number[last])
+        places = places[places >= len(before)]
+        for distance, term in enumerate(reversed(before), 1):
+            places = places[self._terms[places - distance] == self._number[term]]
+        return places - len(before)
+
+
+_NAMES: Final = (FIELDS.index("title"), FIELDS.index("name"))
+
+
+def _read(items: Ids) -> list[tuple[int, str, str, str, str, str, str]]:
+    if not items.size:
+        return []
+    keys = ", ".join(map(str, items.tolist()))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT item_id, {', '.join(FIELDS)} FROM catalog_itemwords"  # noqa: S608  keys are numbers
+            f" WHERE item_id IN ({keys}) ORDER BY item_id"
+        )
+        return list(cursor.fetchall())

@@ -1,0 +1,177 @@
+"""Items by the words that they have, best first, at bounded work."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from django.db import connection
+
+from catalog.words import asking, scoring
+from catalog.words.asking import COMMON, Closeness, Found
+from catalog.words.full_text import FullText, Ids, Pattern, full_text
+from catalog.words.scoring import Kind, Scores
+
+CANDIDATES: Final = 1_000
+"""Items that are scored for a query, where the caller says nothing."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WordMatches:
+    """Items that have words of a query: exact ones first, then by coverage, phrase and score.
+
+    Equal ones are in the order of their keys.
+    """
+
+    items: Ids
+    """int64 (n,): primary keys."""
+    scores: Scores
+    """float32 (n,): BM25."""
+    coverage: Scores
+    """float32 (n,), 0 to 1: the share of what the query's words say that the item has.
+
+    A word that is rare in the catalogue says more; one that is found inflected, as a beginning or
+    misspelt counts for less.
+    """
+    kinds: npt.NDArray[np.int8]
+    """int8 (n,): see Kind."""
+    found: tuple[Found, ...]
+    """The words of the query, and as what the catalogue has them."""
+    complete: bool
+    """False where more items have words of the query than were looked at."""
+
+    @property
+    def corrections(self) -> dict[str, tuple[str, ...]]:
+        """Words that no item has, and what they were taken for."""
+        corrected = {
+            word.asked.text: tuple(
+                variant.pattern.terms[0]
+                for variant in word.variants
+                if variant.closeness is Closeness.TYPO
+            )
+            for word in self.found
+        }
+        return {word: terms for word, terms in corrected.items() if terms}
+
+    @property
+    def patterns(self) -> tuple[Pattern, ...]:
+        """What was looked for, to highlight it."""
+        return tuple(variant.pattern for word in self.found for variant in word.variants)
+
+
+def search_words(text: str, *, limit: int = CANDIDATES, allowed: Ids | None = None) -> WordMatches:
+    """The best `limit` items by the words of `text`, among `allowed` (ascending keys) if given.
+
+    Any text is a query: what is no word is left out. Words that more than COMMON items have
+    are not looked up everywhere while the query has rarer ones; an item needs one of these.
+    """
+    index = full_text(connection)
+    asked = asking.question(text)
+    found = asking.find(asked.words, index)
+    worth = _worth(found, index)
+    items, complete = _candidates(found, worth, index, limit, allowed)
+    scored = scoring.score(asked, found, worth, items)
+    exact = scored.kinds == Kind.EXACT
+    phrase = scored.kinds == Kind.PHRASE
+    order = np.lexsort((scored.items, -scored.scores, ~phrase, -scored.coverage, ~exact))
+    order = order[scored.coverage[order] > 0]
+    complete &= order.size <= limit
+    order = order[:limit]
+    return WordMatches(
+        items=scored.items[order],
+        scores=scored.scores[order],
+        coverage=scored.coverage[order],
+        kinds=scored.kinds[order],
+        found=tuple(found),
+        complete=complete,
+    )
+
+
+def items_with(text: str, *, inflected: bool = False) -> Ids:
+    """Every item that has the words of `text` in sequence in one field, ascending.
+
+    With `inflected`, the words may stand in any form and place.
+    """
+    index = full_text(connection)
+    asked = asking.question(text)
+    if not asked.words:
+        return np.empty(0, dtype=np.int64)
+    if not inflected:
+        patterns = [asked.phrase]
+        if asked.code:
+            patterns.append(Pattern((asked.code,)))
+        return np.sort(index.matching([patterns]))
+    forms = asking.forms(asked.words)
+    groups = [
+        [*word.patterns, *(Pattern((form,)) for form in forms[word.text])] for word in asked.words
+    ]
+    return np.sort(index.matching(groups))
+
+
+def _worth(found: Sequence[Found], index: FullText) -> list[float]:
+    """What each word says, as BM25 has it: ln(1 + (N − n + ½) / (n + ½)), of n of N items."""
+    items = index.count()
+    counts = [_frequency(word, index) for word in found]
+    return [float(np.log1p((max(items - n, 0) + 0.5) / (n + 0.5))) for n in counts]
+
+
+def _frequency(word: Found, index: FullText) -> float:
+    """How many items have a word; of a common one, by how densely the first have it."""
+    if not word.common:
+        return float(word.items.size)
+    first, last = index.key_range()
+    return word.items.size * (last - first + 1) / max(int(word.items[-1]) - first + 1, 1)
+
+
+def _candidates(
+    found: Sequence[Found],
+    worth: Sequence[float],
+    index: FullText,
+    limit: int,
+    allowed: Ids | None,
+) -> tuple[Ids, bool]:
+    """The items to score, ascending, and whether they are all that have a word."""
+    rare = [(word, value) for word, value in zip(found, worth, strict=True) if not word.common]
+    rare = [(word, value) for word, value in rare if word.items.size]
+    common = [word for word in found if word.common]
+    if allowed is not None and allowed.size <= COMMON:
+        return allowed, True
+    if rare:
+        items, values = _united(rare)
+        if allowed is not None:
+            kept = np.isin(items, allowed, assume_unique=True)
+            items, values = items[kept], values[kept]
+        most = max(limit, CANDIDATES)
+        if items.size > most:
+            best = np.lexsort((items, -values))[:most]
+            return np.sort(items[best]), False
+        return items, not common
+    return _of_common_words(common, index, allowed), False
+
+
+def _united(words: Sequence[tuple[Found, float]]) -> tuple[Ids, npt.NDArray[np.float64]]:
+    """Items that have any of the words, and what these say together."""
+    items, inverse = np.unique(np.concatenate([w.items for w, _ in words]), return_inverse=True)
+    values = np.concatenate([np.full(w.items.size, value) for w, value in words])
+    return items, np.bincount(inverse, values, minlength=items.size).astype(np.float64)
+
+
+def _of_common_words(words: Sequence[Found], index: FullText, allowed: Ids | None) -> Ids:
+    """Where every word is common: first items that have all of them, in the title if may be."""
+    if not words:
+        return np.empty(0, dtype=np.int64)
+    groups = [[variant.pattern for variant in word.variants] for word in words]
+    bound = CANDIDATES if allowed is None else None
+    picked = np.empty(0, dtype=np.int64)
+    for question in (groups, *([group] for group in groups if len(groups) > 1)):
+        for fields in (("title",), ("tags", "category"), ()):
+            items = index.matching(question, fields=fields, limit=bound)
+            if allowed is not None:
+                items = items[np.isin(items, allowed, assume_unique=True)]
+            picked = np.union1d(picked, items[:CANDIDATES])
+            if picked.size >= CANDIDATES:
+                return picked
+    return picked
