@@ -211,7 +211,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "ModalityEnum": "embeddings.models.MODALITY_CHOICES",
-        "SearchedModalityEnum": "search.api.serializers.SEARCHED_MODALITIES",
+        "SearchedModalityEnum": "search.api.search_serializers.SEARCHED_MODALITIES",
+        "EvidenceEnum": "search.api.search_serializers.EVIDENCE",
     },
 }
 

@@ -10,11 +10,13 @@ import numpy as np
 
 from embeddings.models import EmbeddingSpace
 from search.answer.answering import SearchResults, search
-from search.answer.query import QueryError, SearchQuery
+from search.answer.query import QueryError
+from search.answer.syntax import ask
 from search.comparison.lists import overlap, rank_correlation
 from search.comparison.verdicts import Verdicts, verdicts
 from search.evaluation.metrics import CUT, measure
 from search.evaluation.qrels import JudgedQuery
+from search.evaluation.systems import as_query
 from search.index.space_index import synced_index
 from search.models import ShadowAnswer
 
@@ -123,7 +125,7 @@ def compare_answers(
     left: EmbeddingSpace, right: EmbeddingSpace, text: str, *, swapped: bool = False
 ) -> Change:
     """Ask both one text, the right one first where `swapped`: the first one warms the rows."""
-    query = SearchQuery(text=text, top_n=CUT)
+    query = ask(text, top_n=CUT)
     if swapped:
         answers = search(query, space=right), search(query, space=left)
         answers = answers[1], answers[0]
@@ -154,7 +156,7 @@ def shadow_figures(left: EmbeddingSpace, right: EmbeddingSpace) -> ShadowFigures
 def _judge(space: EmbeddingSpace, judged: JudgedQuery) -> tuple[float, float]:
     """Both figures of one judged query; NaN where nothing answers it, or it cannot be asked."""
     try:
-        hits = _ids(search(judged.to_search_query(top_n=CUT), space=space))
+        hits = _ids(search(as_query(judged), space=space))
     except QueryError:
         return np.nan, np.nan
     found = measure(hits, judged.relevant)

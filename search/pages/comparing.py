@@ -17,7 +17,8 @@ from embeddings.encoders.base import EncoderError
 from embeddings.models import EmbeddingSpace
 from embeddings.spaces import SpaceError, active_space, find_space, live_spaces
 from search.answer.answering import search
-from search.answer.query import QueryError, SearchQuery
+from search.answer.query import QueryError
+from search.answer.syntax import ask
 from search.comparison.asked import recent_texts
 from search.comparison.lists import overlap
 from search.comparison.shadowing import beside
@@ -98,7 +99,7 @@ def _two_spaces(params: QueryDict) -> tuple[EmbeddingSpace, EmbeddingSpace]:
 
 
 def _column(side: str, space: EmbeddingSpace, text: str) -> Column:
-    found = search(SearchQuery(text=text, top_n=SHOWN), space=space)
+    found = search(ask(text, top_n=SHOWN), space=space)
     return Column(side, space, tiles_of(found.hits), found.timings.total_ms)
 
 

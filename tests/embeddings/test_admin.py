@@ -20,7 +20,7 @@ from embeddings import overview, worker
 from embeddings.models import EmbeddingJob, EmbeddingSpace
 from embeddings.states import ItemState, with_state
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from search.index import space_index
 from search.index.space_index import active_index
 from tests.conftest import picture
@@ -128,7 +128,7 @@ def test_item_added_goes_through_the_ordinary_door(
     assert str(item.preview.name).startswith("previews/")
     assert _state(item) == ItemState.PENDING
     worker.drain()
-    assert [hit.item for hit in search(SearchQuery(text="red mug")).hits] == [item]
+    assert [hit.item for hit in search(ask("red mug", all=True)).hits] == [item]
 
 
 def test_item_added_without_id_gets_one(admin_client: Client, space: EmbeddingSpace) -> None:
@@ -229,7 +229,7 @@ def test_item_refused_while_saving_is_said_in_words(
 def test_items_deleted_are_gone_from_search_at_once(
     admin_client: Client, indexed_items: dict[str, Item]
 ) -> None:
-    assert search(SearchQuery(text="red")).total == 4
+    assert search(ask("red", all=True)).total == 4
     red, green = indexed_items["red"], indexed_items["green"]
     EmbeddingJob.objects.create(
         space=EmbeddingSpace.objects.get(), item=green, run_after=green.created_at
@@ -241,7 +241,7 @@ def test_items_deleted_are_gone_from_search_at_once(
     said = _act(admin_client, ITEMS, "delete_selected", green.pk, post="yes")
     assert "Successfully deleted 1 item" in said
     admin_client.post(reverse("admin:catalog_item_delete", args=[red.pk]), {"post": "yes"})
-    results = search(SearchQuery(text="red"))
+    results = search(ask("red", all=True))
     assert {hit.item.item_id for hit in results.hits} == {"blue", "words"}
     assert results.total == 2
 
