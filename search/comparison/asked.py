@@ -48,7 +48,7 @@ def write_asked(*, at_once: bool = False) -> int:
     most = settings.MMSEARCH_QUERY_LOG
     if not texts and most:
         return 0
-    share = settings.MMSEARCH_SHADOW
+    share = settings.MMSEARCH_SHADOW or 0.0
     with transaction.atomic():
         AskedText.objects.filter(text__in=texts).delete()
         AskedText.objects.bulk_create(

@@ -97,7 +97,7 @@ def compare_spaces(
 
     `on_query` is called after each. Raises EncoderError, SpaceError.
     """
-    changes = []
+    changes: list[Change] = []
     for text in texts:
         changes.append(compare_answers(left, right, text, swapped=bool(len(changes) % 2)))
         on_query()
@@ -136,8 +136,10 @@ def compare_answers(
         text,
         overlap(*keys),
         rank_correlation(*keys),
-        *(tuple(_ids(answer)) for answer in answers),
-        *(answer.timings.total_ms for answer in answers),
+        left=tuple(_ids(answers[0])),
+        right=tuple(_ids(answers[1])),
+        left_ms=answers[0].timings.total_ms,
+        right_ms=answers[1].timings.total_ms,
     )
 
 

@@ -24,8 +24,8 @@ class Verdicts:
         """How likely is a vote so uneven where neither is better: the exact two-sided sign test."""
         votes = self.left + self.right
         fewer = min(self.left, self.right)
-        tail = sum(math.comb(votes, count) for count in range(fewer + 1)) / 2**votes
-        return min(1.0, 2 * tail)
+        tail = sum(math.comb(votes, count) for count in range(fewer + 1))
+        return min(1.0, 2 * tail / float(2**votes))
 
 
 def verdicts(left: EmbeddingSpace, right: EmbeddingSpace) -> Verdicts:
@@ -38,7 +38,7 @@ def verdicts(left: EmbeddingSpace, right: EmbeddingSpace) -> Verdicts:
 
 
 def vote(
-    *, text: str, better: EmbeddingSpace, worse: EmbeddingSpace, is_tie: bool, user_id: int
+    *, text: str, better: EmbeddingSpace, worse: EmbeddingSpace, is_tie: bool, user_id: int | None
 ) -> None:
     """Keep a verdict; a person's later one on the same text and spaces takes its place."""
     text = " ".join(text.split())[:LONGEST_TEXT]

@@ -130,13 +130,13 @@ def _evidence(signals: Signals) -> NDArray[np.float64]:
 
 def _log_odds(signals: Signals) -> Numbers:
     """The sum of log odds, as if the signals were independent; what is missing says nothing."""
-    odds = [
-        signals.backgrounds[modality].odds(values, calibrated) + calibrated.offset
-        for modality, values in signals.similarities.items()
-        for calibrated in [scoring.calibration(modality)]
-    ]
-    words = WORDS_ODDS * signals.words
-    return np.asarray(words + np.nan_to_num(np.stack(odds), nan=0.0).sum(axis=0))
+    odds = WORDS_ODDS * signals.words
+    for modality, values in signals.similarities.items():
+        calibrated = scoring.calibration(modality)
+        there = ~np.isnan(values)
+        alone = signals.backgrounds[modality].odds(values[there], calibrated)
+        odds[there] += alone + calibrated.offset
+    return odds
 
 
 WORDS_ODDS: Final = 8.0

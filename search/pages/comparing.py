@@ -118,5 +118,5 @@ def _voted(
 
 
 def _address(text: str, spaces: tuple[EmbeddingSpace, EmbeddingSpace]) -> str:
-    parameters = urlencode({"a": spaces[0].pk, "b": spaces[1].pk, "q": text})
-    return f"{reverse('compare')}?{parameters}"
+    left, right = spaces
+    return f"{reverse('compare')}?{urlencode({'a': str(left.pk), 'b': str(right.pk), 'q': text})}"
