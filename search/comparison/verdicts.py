@@ -37,8 +37,18 @@ def verdicts(left: EmbeddingSpace, right: EmbeddingSpace) -> Verdicts:
     return Verdicts(decided.count(left.pk), decided.count(right.pk), len(votes) - len(decided))
 
 
+def all_verdicts() -> list[tuple[EmbeddingSpace, EmbeddingSpace, Verdicts]]:
+    """The votes on each two spaces that have any, the older space first."""
+    voted = Preference.objects.order_by().values_list("better", "worse").distinct()
+    pairs = sorted({(min(pair), max(pair)) for pair in voted})
+    spaces = EmbeddingSpace.objects.in_bulk({each for pair in pairs for each in pair})
+    return [
+        (spaces[one], spaces[other], verdicts(spaces[one], spaces[other])) for one, other in pairs
+    ]
+
+
 def vote(
-    *, text: str, better: EmbeddingSpace, worse: EmbeddingSpace, is_tie: bool, user_id: int | None
+    *, text: str, better: EmbeddingSpace, worse: EmbeddingSpace, is_tie: bool, user_id: int
 ) -> None:
     """Keep a verdict; a person's later one on the same text and spaces takes its place."""
     text = " ".join(text.split())[:LONGEST_TEXT]

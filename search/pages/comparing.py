@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
+from typing import Final, cast
 
 from django.contrib import messages
 from django.contrib.admin.views.decorators import staff_member_required
@@ -111,7 +111,7 @@ def _voted(
     if better not in {"a", "b", "tie"} or not text:
         raise QueryError("better", "Say which side is better: a, b or tie, and of which text.")
     best, other = (right, left) if better == "b" else (left, right)
-    user_id = request.user.pk
+    user_id = cast("int", request.user.pk)  # the page is for staff, who are logged in
     vote(text=text, better=best, worse=other, is_tie=better == "tie", user_id=user_id)
     messages.success(request, "Your verdict is kept.")
     return redirect(_address(text, (left, right)))

@@ -188,6 +188,25 @@ def test_the_page_refuses_what_is_no_verdict(
     assert Preference.objects.count() == 0
 
 
+def test_evaluate_tells_what_people_found_better(
+    other: EmbeddingSpace,
+    admin_client: Client,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    active = require_active_space()
+    admin_client.post("/compare/", {"q": "red", "a": active.pk, "b": other.pk, "better": "b"})
+    qrels = tmp_path / "qrels.jsonl"
+    judged = {"kind": "exact title", "query": "Evening", "relevant": {"words": 3}}
+    qrels.write_text(json.dumps(judged) + "\n", encoding="utf-8")
+    call_command("evaluate", str(qrels), "--json")
+    assert json.loads(capsys.readouterr().out)["verdicts"] == [
+        {"spaces": [active.pk, other.pk], "left": 0, "right": 1, "ties": 0, "chance": 1.0}
+    ]
+    call_command("evaluate", str(qrels))
+    assert f"space {other.pk} ({other}) 1 times" in capsys.readouterr().out
+
+
 def test_the_page_is_for_staff(client: Client) -> None:
     assert client.get("/compare/?q=red").status_code == 302
 
