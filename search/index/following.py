@@ -13,6 +13,7 @@ from embeddings import per_space, switching
 from embeddings.models import EmbeddingSpace
 from embeddings.query_vectors import warm_up
 from embeddings.serving_processes import Presence
+from search.comparison.asked import write_asked
 from search.index import maintenance
 from search.index.space_index import active_index, index_of
 
@@ -78,6 +79,7 @@ class Following:
             self._follow(target)
             self._presence.say(warm=target)
             switching.advance()
+        write_asked()
         kept = {index.space_id} if target is None else {index.space_id, target.pk}
         self._warm &= kept
         per_space.let_go(keep=kept)
