@@ -118,7 +118,7 @@ def check_installed(venv: Path, log: Path) -> None:
         f"downloaded {sum(large):.0f} MB in {len(large)} packages of a megabyte or more;"
         f" .venv holds {sum(path.stat().st_size for path in files) / 1e6:.0f} MB"
     )
-    unwanted = [*venv.glob("lib/*/site-packages/torch"), *venv.glob("lib/*/site-packages/onnx")]
+    unwanted = [*venv.glob("lib/*/site-packages/torch"), *venv.glob("lib/*/site-packages/nncf")]
     if unwanted:
         raise SystemExit(f"Serving the starter does not need {unwanted}.")
 

@@ -75,9 +75,9 @@ def _encoders(name: str, model: Path) -> tuple[Callable[[Any], object], Callable
 
         service = EmbeddingService(model)
         return service.embed_texts, service.embed_images
-    from embeddings.encoders.serving.onnx_encoder import OnnxEncoder
+    from embeddings.encoders.serving.prepared_encoder import PreparedEncoder
 
-    ours = OnnxEncoder(str(model), PREPARED / "int8", precision="int8")
+    ours = PreparedEncoder(str(model), PREPARED)
     return partial(ours.encode, Modality.TEXT), partial(ours.encode, Modality.IMAGE)
 
 

@@ -16,6 +16,9 @@ from benchmarks.material import captions, with_comment
 from benchmarks.servers import BenchmarkError, Ours
 
 CATEGORIES: Final = 10
+CHANGING: Final = 500
+"""Items that come and go: about so many are there after some minutes, so that a catalogue in use
+for an hour is as large, and has as many pictures, at its end as in its middle."""
 PATIENCE: Final = 180.0
 """Seconds that a client goes on sending the same."""
 FORM: Final = "application/x-www-form-urlencoded"
@@ -72,15 +75,20 @@ class Writer:
         self._picture = picture
         self._random = random.Random(seed)
         self._captions = captions(seed)
-        self._number = 0
+        self._number = self._loaded = 0
 
     def step(self) -> None:
-        """One operation; adding and deleting are equally frequent. Raises OSError."""
-        (operation,) = self._random.choices((self.add, self.delete, self.edit), (4, 4, 2))
+        """One operation; the more items come and go, the rarer is adding. Raises OSError."""
+        changing = len(self.live) - self._loaded
+        adding = max(0.0, 1 - changing / (2 * CHANGING))
+        (operation,) = self._random.choices(
+            (self.add, self.delete, self.edit), (8 * adding, 8 * (1 - adding), 2)
+        )
         operation()
 
     def load(self, count: int) -> None:
-        """Add so many by bulk."""
+        """Add so many by bulk; they are edited, and stay."""
+        self._loaded += count
         while count:
             part = min(count, 2000)
             self._bulk(part)
@@ -115,8 +123,8 @@ class Writer:
             self._send({item_id: caption}, "PATCH", f"/api/v1/items/{item_id}/", body)
 
     def delete(self) -> None:
-        if self.live:
-            item_id = self._random.choice(list(self.live))
+        if len(self.live) > self._loaded:
+            item_id = self._random.choice(list(self.live)[self._loaded :])
             self._send({item_id: None}, "DELETE", f"/api/v1/items/{item_id}/")
 
     def _new(self) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import psutil
 PACKAGES: Final = (
     "Django",
     "waitress",
-    "onnxruntime",
+    "openvino",
     "faiss-cpu",
     "numpy",
     "Pillow",

@@ -77,22 +77,17 @@ def ensure_model() -> Path:
     return CLIP
 
 
-def ensure_prepared(model: Path, precision: str) -> Path:
-    """A model's towers for ONNX Runtime in `precision`, exported on the first call.
-
-    int8 is insisted on: random weights say nothing about what quantising costs in quality, and
-    the cost in time is the same.
-    """
-    folder = PREPARED / precision
-    folder.mkdir(parents=True, exist_ok=True)
+def ensure_prepared(model: Path) -> Path:
+    """A folder with the model prepared for this machine, as `make run` prepares it."""
+    PREPARED.mkdir(parents=True, exist_ok=True)
     prepare = [sys.executable, "-m", "embeddings.encoders.preparing.prepare"]
     subprocess.run(
-        [*prepare, str(model), str(folder), precision],
+        [*prepare, str(model), str(PREPARED), "cpu"],
         check=True,
         cwd=ROOT,
         stdout=subprocess.DEVNULL,  # progress for another program
     )
-    return folder
+    return PREPARED
 
 
 def ensure_pictures() -> dict[str, list[bytes]]:

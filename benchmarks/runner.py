@@ -29,7 +29,7 @@ def run_benchmark(plan: Plan, *, say: Callable[[str], None]) -> Row:
     began = time.monotonic()
     say("Preparing model and pictures (kept in benchmarks/work/)")
     model = material.ensure_model()
-    material.ensure_prepared(model, "int8")
+    material.ensure_prepared(model)
     with tempfile.TemporaryDirectory(prefix="run-", dir=material.WORK) as folder:
         run = Run(plan, model, Path(folder), say)
         run.results["run"] = {
@@ -155,7 +155,7 @@ class Run:
         return _bare("encoder", name, str(self.model), str(seconds))
 
     def _bare_pictures(self) -> float:
-        """Pictures a second of the int8 encoder alone at its best batch size, right now."""
+        """Pictures a second of the encoder alone at its best batch size, right now."""
         rows = [row for row in self._encoder("ours", 0.5) if row["modality"] == "image"]
         return float(max(row["batch"] * 1000 / row["ms"] for row in rows))
 

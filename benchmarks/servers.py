@@ -218,7 +218,7 @@ class Ours(Server):
 
     def share_prepared_models(self) -> None:
         """Use models that an earlier run prepared."""
-        (self.folder / "models").symlink_to(PREPARED / "int8")
+        (self.folder / "models").symlink_to(PREPARED)
 
     def manage(self, *arguments: str) -> str:
         """Run a management command over the data folder; its output. Raises BenchmarkError."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import BaseModelAdmin
-from django.db.models import Count, Model, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,7 +17,7 @@ from catalog.models import Item
 from embeddings import jobs
 from embeddings.admin_deletion import ItemDeletion
 from embeddings.admin_forms import ItemForm
-from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
+from embeddings.models import EmbeddingJob
 from embeddings.states import ItemState, in_state, with_state
 
 if TYPE_CHECKING:
@@ -223,43 +222,6 @@ class EmbeddingJobAdmin(ReadOnlyAdmin):
         self.message_user(request, f"Trying again: {count:,} failed items.", messages.SUCCESS)
 
 
-@admin.register(EmbeddingSpace)
-class EmbeddingSpaceAdmin(ReadOnlyAdmin):
-    list_display = (
-        "model",
-        "precision",
-        "dimension",
-        "state",
-        "vectors",
-        "waiting",
-        "failed",
-        "created_at",
-    )
-    readonly_fields = ("vectors", "waiting", "failed")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[EmbeddingSpace]:
-        waiting = Count("pk", filter=Q(failed_at=None))
-        failed = Count("pk", filter=~Q(failed_at=None))
-        spaces: QuerySet[EmbeddingSpace] = super().get_queryset(request)
-        return spaces.annotate(
-            vector_count=_count(Embedding, Count("pk")),
-            waiting_count=_count(EmbeddingJob, waiting),
-            failed_count=_count(EmbeddingJob, failed),
-        )
-
-    @admin.display(ordering="vector_count")
-    def vectors(self, space: EmbeddingSpace) -> int:
-        return space.vector_count  # type: ignore[attr-defined, no-any-return]  # annotated
-
-    @admin.display(ordering="waiting_count")
-    def waiting(self, space: EmbeddingSpace) -> int:
-        return space.waiting_count  # type: ignore[attr-defined, no-any-return]  # annotated
-
-    @admin.display(ordering="failed_count")
-    def failed(self, space: EmbeddingSpace) -> int:
-        return space.failed_count  # type: ignore[attr-defined, no-any-return]  # annotated
-
-
 def _image(item: Item, *, css_class: str) -> SafeString | str:
     if item.preview_file is None:
         return NOTHING
@@ -277,9 +239,3 @@ def _time(moment: datetime) -> SafeString:
 
 def _keys(items: QuerySet[Item]) -> list[int]:
     return list(items.values_list("pk", flat=True))
-
-
-def _count(model: type[Embedding | EmbeddingJob], counted: Count) -> Coalesce:
-    """How many rows of `model` a space has, without a join."""
-    rows = model.objects.filter(space=OuterRef("pk")).order_by().values("space")
-    return Coalesce(Subquery(rows.annotate(counted=counted).values("counted")), 0)

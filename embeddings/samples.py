@@ -6,6 +6,7 @@ from django.db import Error, models
 
 from catalog.ingest.images import ImageRefused, open_preview
 from catalog.models import Item
+from embeddings.encoders.base import Modality
 from embeddings.encoders.preparing.parity import SAMPLES, Samples, demo_samples
 
 
@@ -28,7 +29,7 @@ def catalogue_samples() -> Samples:
             continue
     if len(captioned) < SAMPLES // 2 or len(images) < SAMPLES // 2:
         return demo_samples()
-    return Samples([item.caption for item in captioned], images)
+    return {Modality.TEXT: [item.caption for item in captioned], Modality.IMAGE: images}
 
 
 def _spread(items: models.QuerySet[Item]) -> list[Item]:

@@ -18,6 +18,7 @@ from embeddings import jobs, liveness, openings, per_space, switching, worker
 from embeddings.encoders.finding.outdated import sweep_prepared
 from embeddings.models import EmbeddingSpace, SpaceOpening
 from embeddings.opening import note_complete
+from embeddings.overview import outline
 from embeddings.spaces import live_spaces
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ def embed_pending() -> int:
     # Also for what came after the last claim, whose nudge found the lock held.
     if not liveness.is_stopping() and jobs.is_waiting(worker.usable_spaces()):
         jobs.nudge()
+        for line in outline().news:
+            logger.info("%s", line)
     else:
         _look_at_spaces()
     return report.indexed

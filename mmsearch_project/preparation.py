@@ -72,7 +72,7 @@ def open_model() -> None:
     from catalog.models import Item
     from embeddings import openings
     from embeddings.encoders.base import EncoderError
-    from embeddings.encoders.serving.onnx_towers import GPU_MEND, leaves_gpu_idle
+    from embeddings.encoders.serving.devices import GPU_MEND, leaves_gpu_idle
     from embeddings.opening import open_space
     from embeddings.overview import outline
     from embeddings.spaces import active_space, require_active_space

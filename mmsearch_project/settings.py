@@ -152,7 +152,7 @@ MMSEARCH_MODEL = env.text("MMSEARCH_MODEL") or env.first_line(MMSEARCH_MODEL_CHO
 MMSEARCH_DEVICE = env.choice("MMSEARCH_DEVICE", ("auto", "cpu", "cuda"), "auto")
 MMSEARCH_SWITCH = env.choice("MMSEARCH_SWITCH", ("auto", "manual"), "auto")
 MMSEARCH_ENCODER: dict[str, Any] = {  # of any model; which one, a space says
-    "BACKEND": "embeddings.encoders.serving.onnx_encoder.OnnxEncoder",
+    "BACKEND": "embeddings.encoders.serving.prepared_encoder.PreparedEncoder",
     "OPTIONS": {"device": MMSEARCH_DEVICE, "directory": MMSEARCH_MODEL_DIR},
 }
 MMSEARCH_TARGET_RECALL = env.number("MMSEARCH_TARGET_RECALL", 0.99, low=0.5, high=1)
@@ -207,7 +207,8 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "ModalityEnum": "embeddings.models.MODALITY_CHOICES",
-        "SearchedModalityEnum": "search.api.serializers.SEARCHED_MODALITIES",
+        "SearchedModalityEnum": "search.api.search_serializers.SEARCHED_MODALITIES",
+        "EvidenceEnum": "search.api.search_serializers.EVIDENCE",
     },
 }
 

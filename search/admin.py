@@ -12,6 +12,7 @@ from django.urls import reverse
 from rest_framework.authtoken.admin import TokenAdmin
 from rest_framework.authtoken.models import TokenProxy
 
+from search import admin_spaces  # noqa: F401  it registers
 from search.api.tokens import issue_key
 
 admin.site.unregister(TokenProxy)

@@ -7,7 +7,7 @@ import logging
 from embeddings import per_space
 from embeddings.retiring import free, half_freed
 from embeddings.spaces import live_spaces
-from search.index import maintenance
+from search.index import item_columns, maintenance
 from search.index.space_index import index_of, let_go_of_index
 
 logger = logging.getLogger(__name__)
@@ -23,6 +23,7 @@ def maintain_index() -> int:
         if not is_ours:
             return 0
         maintenance.sweep_folders()
+        item_columns.prune_log()
         spaces = live_spaces()
         per_space.let_go(keep=[space.pk for space in spaces])
         for space in spaces:

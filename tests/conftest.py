@@ -18,6 +18,7 @@ from catalog.words.vocabulary import reset_vocabulary
 from embeddings import overview, per_space, worker
 from embeddings.models import EmbeddingSpace
 from embeddings.opening import open_space
+from search.index.item_columns import reset_columns
 
 _numbers = itertools.count(1)
 
@@ -39,6 +40,7 @@ def _fresh_index() -> Iterator[None]:
     """No index, snapshot or encoder of one test is seen by another."""
     per_space.reset()
     overview.forget_outline()
+    reset_columns()
     reset_vocabulary()
     yield
     per_space.reset()

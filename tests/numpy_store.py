@@ -9,14 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.index.stores.base import (
-    MEAN_PRIOR,
+    SAMPLE,
     Halves,
     Ids,
+    IdSet,
     Matches,
+    Scores,
     StoreError,
     StoreStats,
     Vectors,
     VectorStore,
+    sample_order,
 )
 from search.index.stores.ranking import best, exact_scores
 
@@ -65,12 +68,12 @@ class NumpyStore(VectorStore):
     def position(self) -> int:
         return self._state.position
 
-    def search(self, vectors: Vectors, k: int, *, allowed_ids: Ids | None = None) -> list[Matches]:
+    def search(self, vectors: Vectors, k: int, *, allowed: IdSet | None = None) -> list[Matches]:
         state, queries = self._state, self._to_search(vectors)
         ids, stored = state.ids, state.vectors
-        if allowed_ids is not None:
-            allowed = np.isin(ids, allowed_ids)
-            ids, stored = ids[allowed], stored[allowed]
+        if allowed is not None:
+            kept = np.isin(ids, allowed.ids)
+            ids, stored = ids[kept], stored[kept]
         return [best(ids, exact_scores(stored, query), k) for query in queries]
 
     def ids(self) -> Ids:
@@ -83,10 +86,17 @@ class NumpyStore(VectorStore):
             raise StoreError(f"No vector for id {missing[0]}: ask only for ids of the store.")
         return state.vectors[np.searchsorted(state.ids, ids)].astype(np.float32)
 
-    def mean(self) -> NDArray[np.float32]:
-        vectors = self._state.vectors
-        total = vectors.sum(axis=0, dtype=np.float64)
-        return np.asarray(total / (len(vectors) + MEAN_PRIOR), dtype=np.float32)
+    def scores(self, vector: NDArray[np.float32], ids: Ids) -> Scores:
+        state = self._state
+        found = np.full(ids.size, np.nan, np.float32)
+        present = np.isin(ids, state.ids)
+        rows = np.searchsorted(state.ids, ids[present])
+        found[present] = exact_scores(state.vectors[rows], vector)
+        return found
+
+    def sample(self) -> Vectors:
+        order = np.argsort(sample_order(self._state.ids))[:SAMPLE]
+        return self._state.vectors[order].astype(np.float32)
 
     def __len__(self) -> int:
         return self._state.ids.size

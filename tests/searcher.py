@@ -13,10 +13,10 @@ def main() -> None:
     django.setup()
     logging.disable(logging.CRITICAL)
     from search.answer.answering import search
-    from search.answer.query import SearchQuery
+    from search.answer.syntax import ask
 
     for line in sys.stdin:
-        hits = search(SearchQuery(text=line.strip(), top_n=1000)).hits
+        hits = search(ask(line.strip(), top_n=1000, all=True)).hits
         found = [{"item_id": hit.item.item_id, "score": hit.score} for hit in hits]
         print(json.dumps(found), flush=True)  # noqa: T201
 

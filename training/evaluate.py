@@ -21,13 +21,13 @@ from typing import Final
 
 import django
 import numpy as np
-import onnxruntime
 import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
+from embeddings.encoders.serving.openvino_runtime import compile_network, load_openvino
 from training.workspace import DEMO, QUERIES, STARTER, WORK
 
 REPEATS: Final = 60  # timed calls
@@ -211,21 +211,21 @@ class _TextTower(nn.Module):
         return found
 
 
-def _session(tower: nn.Module, example: Tensor, name: str) -> onnxruntime.InferenceSession:
-    path = WORK / f"{name}.onnx"
+def _network(tower: nn.Module, example: Tensor, name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """The tower converted to OpenVINO in full precision, in one thread."""
+    path = WORK / f"{name}.xml"
+    openvino = load_openvino()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(
-            tower,
-            (example,),
-            str(path),
-            dynamo=False,
-            input_names=["x"],
-            dynamic_axes={"x": {0: "batch"}},
-        )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        model = openvino.convert_model(tower, example_input=example, input=[-1, *example.shape[1:]])
+    openvino.save_model(model, path, compress_to_fp16=False)
+    compiled = compile_network(path, "fp32", threads=1)
+
+    def run(inputs: np.ndarray) -> np.ndarray:
+        found: np.ndarray = compiled([inputs])[0]
+        return found
+
+    return run
 
 
 def _milliseconds(call: Callable[[], object], batch: int) -> float:
@@ -242,7 +242,7 @@ def _milliseconds(call: Callable[[], object], batch: int) -> float:
 
 @torch.inference_mode()
 def report_runtimes(embedder: Embedder, items: list[Item]) -> None:
-    """Print agreement of torch and ONNX, and what one input costs on one core."""
+    """Print agreement of torch and OpenVINO, and what one input costs on one core."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     pixels = embedder.pixels(items[:64])
@@ -251,26 +251,24 @@ def report_runtimes(embedder: Embedder, items: list[Item]) -> None:
     )["input_ids"]
     image, text = _ImageTower(embedder.model), _TextTower(embedder.model)
     for name, tower, inputs in (("image", image, pixels), ("text", text, ids)):
-        session = _session(tower, inputs, name)
-        by_onnx = torch.from_numpy(session.run(None, {"x": inputs.numpy()})[0])
-        cosine = functional.cosine_similarity(tower(inputs), by_onnx, dim=-1).min().item()
-        print(f"{name}: torch against ONNX, lowest cosine of {len(inputs)}: {cosine:.7f}")
+        network = _network(tower, inputs, name)
+        found = torch.from_numpy(network(inputs.numpy()))
+        cosine = functional.cosine_similarity(tower(inputs), found, dim=-1).min().item()
+        print(f"{name}: torch against OpenVINO, lowest cosine of {len(inputs)}: {cosine:.7f}")
         for size in (1, TIMED_BATCH):
             part = inputs[:size].contiguous()
-            fed = {"x": part.numpy()}
 
             def by_torch(part: Tensor = part, tower: nn.Module = tower) -> object:
                 return tower(part)
 
-            def by_session(
-                fed: dict[str, np.ndarray] = fed,
-                session: onnxruntime.InferenceSession = session,
+            def by_openvino(
+                part: Tensor = part, network: Callable[[np.ndarray], np.ndarray] = network
             ) -> object:
-                return session.run(None, fed)
+                return network(part.numpy())
 
             print(
                 f"{name}: batch of {size}: torch {_milliseconds(by_torch, size):.2f} ms, "
-                f"ONNX {_milliseconds(by_session, size):.2f} ms each, one thread"
+                f"OpenVINO {_milliseconds(by_openvino, size):.2f} ms each, one thread"
             )
     torch.set_num_threads(threads)
 

@@ -1,7 +1,7 @@
 """Joins the two towers into one directory that any CLIP loader reads.
 
 Run: ``python -m training.export``. Weights are written as float16 safetensors, and beside them the
-towers for ONNX Runtime, so that a first start converts nothing.
+networks for OpenVINO, so that a first start converts nothing.
 """
 
 import json
@@ -76,11 +76,11 @@ def main() -> None:
 
 
 def ship_towers() -> None:
-    """Put the towers, in the precision that `auto` takes, beside the weights."""
+    """Put the networks, in the precisions that were chosen, beside the weights."""
     with tempfile.TemporaryDirectory() as folder:
-        done = export_model("starter", Path(folder), progress=print)
+        prepared = export_model("starter", Path(folder), progress=print)
         shutil.rmtree(STARTER / SHIPPED, ignore_errors=True)
-        shutil.copytree(done.prepared.directory, STARTER / SHIPPED)
+        shutil.copytree(prepared.directory, STARTER / SHIPPED)
     (STARTER / SHIPPED).chmod(0o755)
     for path in (STARTER / SHIPPED).iterdir():
         path.chmod(0o644)

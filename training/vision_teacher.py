@@ -17,19 +17,19 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import onnxruntime
 import torch
 from torch import Tensor, multiprocessing
 from torch.nn import functional
 from tqdm import tqdm
 
+from embeddings.encoders.serving.openvino_runtime import compile_network, load_openvino
 from training.augment import MEAN, SIDE, STD, augment
 from training.pictures import load_pairs, training_styles
 from training.workspace import WORK
 
 VIEWS: Final = WORK / "views"
 UNFINISHED: Final = WORK / "views.part"  # renamed once every view is there
-NETWORK: Final = WORK / "vision_teacher.onnx"
+NETWORK: Final = WORK / "vision_teacher.xml"
 GRID: Final = 6  # cells a side, of the teacher's map and of the tower's patches
 TEACHER_SIDE: Final = GRID * 32  # pixels
 TEACHER_WIDTH: Final = 1280
@@ -81,29 +81,23 @@ class _Map(torch.nn.Module):
 
 
 def export_network() -> None:
-    """Write the teacher as ONNX, which runs several times faster on a processor."""
-    torch.onnx.export(
-        _Map().eval(),
-        (torch.zeros(2, 3, SIDE, SIDE),),
-        str(NETWORK),
-        dynamo=False,
-        input_names=["colours"],
-        output_names=["map"],
-        dynamic_axes={"colours": {0: "n"}, "map": {0: "n"}},
+    """Write the teacher for OpenVINO, which runs several times faster on a processor."""
+    openvino = load_openvino()
+    model = openvino.convert_model(
+        _Map().eval(), example_input=torch.zeros(2, 3, SIDE, SIDE), input=[-1, 3, SIDE, SIDE]
     )
+    openvino.save_model(model, NETWORK, compress_to_fp16=False)
 
 
 class VisionTeacher:
     """Looks at pictures in one thread."""
 
     def __init__(self) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(NETWORK, options)
+        self._network = compile_network(NETWORK, "fp32", threads=1)
 
     def __call__(self, colours: Tensor) -> np.ndarray:
         """Colours float32 (n, 3, SIDE, SIDE) in 0..1 to features float32 (n, GRID², 1280)."""
-        seen = np.asarray(self._session.run(None, {"colours": colours.numpy()})[0])
+        seen = np.asarray(self._network([colours.numpy()])[0])
         return seen.reshape(len(seen), TEACHER_WIDTH, GRID * GRID).transpose(0, 2, 1)
 
 

@@ -53,7 +53,7 @@ class EncoderDescription:
     revision: str
     """Digest of the weights (or the hub's commit), so that a changed file is a new space."""
     precision: str
-    """``fp32`` or ``int8``."""
+    """What its networks compute in, like ``int8`` or ``bf16/int8``."""
     preprocessing: str
     """Digest of everything between a picture or text and the network's input."""
     dimension: int

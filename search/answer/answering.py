@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
 import time
+from collections.abc import Mapping
 
 import numpy as np
+from django.utils.safestring import SafeString
 
 from catalog.models import Item
-from embeddings.encoders.base import Modality, Vectors
 from embeddings.models import EmbeddingSpace
-from embeddings.query_vectors import encode_query
-from search.answer.facets import FACET_DEPTH, Facets, count_facets
-from search.answer.filters import allowed_ids, count_searchable
+from search.answer.facets import Facets, count_facets
+from search.answer.filters import allowed_by
 from search.answer.query import SearchQuery
-from search.answer.ranking import rank
+from search.answer.question import UnknownItem, understand
+from search.answer.ranking import Ranked, rank
 from search.answer.rows import load_items
+from search.answer.words import NO_WORDS, WordHits, find_words, marked
+from search.index.item_columns import synced_columns
 from search.index.space_index import SpaceIndex, synced_index
-from search.index.stores.base import StoreError
+from search.index.stores.base import IdSet
 from search.operations.metrics import observe_search
 
 logger = logging.getLogger(__name__)
 
-
-class UnknownItem(LookupError):  # noqa: N818  what the caller named
-    """The item to resemble does not exist, or has no vector yet."""
+__all__ = ["Hit", "SearchResults", "Timings", "UnknownItem", "search"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +36,19 @@ class Hit:
     item: Item
     tags: tuple[str, ...]
     score: float
-    """Inner product with the query, less the query's product with the modality's centre."""
-    modality: Modality
-    """Which of the item's vectors matched best."""
+    """From 0 to 1: about how likely it is what was asked for. 0 where nothing was asked."""
+    evidence: Mapping[str, float]
+    """What speaks for it, `words` or a modality, each from 0 to 1 by itself."""
+
+    title: SafeString
+    """The title as HTML, with `<mark>` around the words looked for;"""
+    caption: SafeString
+    """and so the caption."""
+
+    @property
+    def matched(self) -> str:
+        """The strongest evidence; "" where nothing was asked."""
+        return max(self.evidence, key=self.evidence.__getitem__) if self.evidence else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +67,7 @@ class SearchResults:
 
     hits: tuple[Hit, ...]
     total: int
-    """Items that the filters allow; a search by meaning ranks all of them."""
+    """All hits, at most MAX_HITS; with `all` the items that the filters allow."""
     facets: Facets
     timings: Timings
     space: EmbeddingSpace
@@ -67,34 +77,32 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
     """Answer a query: from the space that is active when it begins, or from a live one by name.
 
     Raises EncoderError where the model fails, SpaceError where no index fits it, UnknownItem for
-    an unknown `like`, QueryAbandoned where nobody waits for the answer.
+    an unknown item to resemble, QueryAbandoned where nobody waits for the answer.
     """
     started = time.perf_counter()
-    like = _item_to_resemble(query)
     index = synced_index(space)
     synced = time.perf_counter()
-    vectors = _encode(index.space, query)
+    question = understand(query, index) if query.terms else None
     encoded = time.perf_counter()
-    if like is not None:
-        vectors = _resemble(index, like.pk, vectors)
-    allowed = allowed_ids(query)
-    if like is not None and allowed is not None:
-        allowed = allowed[allowed != like.pk]
-    wanted = query.offset + query.top_n
-    depth = max(wanted, FACET_DEPTH if query.facets else 0) + (like is not None)
-    ranked = rank(index, query, vectors, depth, allowed)
-    if like is not None:
-        ranked = [entry for entry in ranked if entry[0] != like.pk]
-    searched = time.perf_counter()
-    page = ranked[query.offset : wanted]
-    items = load_items([pk for pk, _, _ in page])
-    # An item deleted since the index was synced is not in the database: it is not shown.
-    hits = tuple(Hit(*items[pk], score, modality) for pk, score, modality in page if pk in items)
-    facets = count_facets([pk for pk, _, _ in ranked[:FACET_DEPTH]]) if query.facets else Facets()
-    if allowed is not None:
-        total = count_searchable(index, allowed)
+    allowed = allowed_by(query)
+    words = find_words(question.words, allowed) if question and question.words else NO_WORDS
+    if question is None:
+        ranked = _newest_first(allowed)
     else:
-        total = index.searchable_items() - (like is not None)
+        ranked = rank(
+            index,
+            question,
+            allowed=allowed,
+            words=words,
+            least=0.0 if query.all and query.min_score is None else query.min_score,
+            wanted=query.offset + query.top_n if query.all else None,
+        )
+    searched = time.perf_counter()
+    hits = _hits(ranked, query, words)
+    total = ranked.ids.size
+    if query.all and question is not None:
+        total = max(total, _searchable(index, allowed) - len(question.left_out))
+    facets = _facets(query, ranked, allowed) if query.facets else Facets()
     ended = time.perf_counter()
     timings = Timings(
         encode_ms=(encoded - synced) * 1000,
@@ -116,47 +124,39 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
     return SearchResults(hits, total, facets, timings, index.space)
 
 
-def _item_to_resemble(query: SearchQuery) -> Item | None:
-    if not query.like:
-        return None
-    item = Item.objects.filter(item_id=query.like).first()
-    if item is None:
-        raise UnknownItem(f"There is no item {query.like!r}.")
-    return item
+def _newest_first(allowed: IdSet | None) -> Ranked:
+    """What the filters allow, where nothing is looked for."""
+    ids = np.empty(0, np.int64) if allowed is None else allowed.ids[::-1]
+    return Ranked(ids, np.zeros(ids.size), {})
 
 
-def _encode(space: EmbeddingSpace, query: SearchQuery) -> dict[Modality, Vectors]:
-    """One query vector a modality searched, from words and picture; float32 (d,) each."""
-    parts = []
-    if query.text.strip():
-        parts.append(encode_query(space, Modality.TEXT, query.text))
-    if query.image is not None:
-        parts.append(encode_query(space, Modality.IMAGE, query.image))
-    if not parts:
-        return {}
-    return dict.fromkeys(query.modalities, _normalise(np.sum(parts, axis=0)))
+def _searchable(index: SpaceIndex, allowed: IdSet | None) -> int:
+    """How many of the items have a vector."""
+    if allowed is None:
+        return index.searchable_items()
+    found = [np.isin(allowed.ids, store.ids()) for store in index.stores.values()]
+    return int(np.count_nonzero(np.any(found, axis=0)))
 
 
-def _resemble(
-    index: SpaceIndex, pk: int, vectors: dict[Modality, Vectors]
-) -> dict[Modality, Vectors]:
-    """Add the item's own vectors: its picture looks for pictures, its caption for captions.
-
-    Where the item lacks a modality, its other vector looks there too.
-    """
-    own: dict[Modality, Vectors] = {}
-    for modality, store in index.stores.items():
-        with contextlib.suppress(StoreError):  # the item lacks this modality
-            own[modality] = store.fetch(np.array([pk]))[0]
-    if not own:
-        raise UnknownItem("This item has no vector yet: it is pending or failed.")
-    any_own = next(iter(own.values()))
-    return {
-        modality: _normalise(own.get(modality, any_own) + vectors.get(modality, 0))
-        for modality in index.stores
-    }
+def _facets(query: SearchQuery, ranked: Ranked, allowed: IdSet | None) -> Facets:
+    columns = synced_columns()
+    if not query.all:
+        return count_facets(columns, np.sort(ranked.ids))
+    return count_facets(columns, columns.ids if allowed is None else allowed.ids)
 
 
-def _normalise(vector: Vectors) -> Vectors:
-    length = float(np.linalg.norm(vector))
-    return (vector / length if length else vector).astype(np.float32)
+def _hits(ranked: Ranked, query: SearchQuery, words: WordHits) -> tuple[Hit, ...]:
+    page = range(query.offset, min(query.offset + query.top_n, ranked.ids.size))
+    items = load_items(ranked.ids[page.start : page.stop].tolist())
+    # An item deleted since the index was synced is not in the database: it is not shown.
+    return tuple(
+        Hit(
+            *items[pk],
+            score=float(ranked.scores[place]),
+            evidence={name: float(values[place]) for name, values in ranked.evidence.items()},
+            title=marked(items[pk][0].title, words.patterns),
+            caption=marked(items[pk][0].caption, words.patterns),
+        )
+        for place in page
+        if (pk := int(ranked.ids[place])) in items
+    )

@@ -27,11 +27,13 @@ class Browsed:
     """How many items the filters allow."""
 
 
-def browse(*, category: str, tags: tuple[str, ...], offset: int, limit: int) -> Browsed:
+def browse(
+    *, categories: tuple[str, ...], tags: tuple[str, ...], offset: int, limit: int
+) -> Browsed:
     """One page of the catalogue, newest first."""
     items = Item.objects.with_tags(tags).order_by("-pk")
-    if category:
-        items = items.filter(category=category)
+    if categories:
+        items = items.filter(category__in=categories)
     return Browsed(items=list(items[offset : offset + limit]), total=items.count())
 
 

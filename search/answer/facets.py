@@ -1,32 +1,34 @@
-"""Categories and tags counted over the best matches."""
+"""Categories and tags counted over the hits."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from typing import Final
 
-from catalog.models import Item
+from search.index.item_columns import ItemColumns
+from search.index.stores.base import Ids
 
-FACET_DEPTH: Final = 100
-"""Best matches over which categories and tags are counted."""
 FACET_VALUES: Final = 20
 """Values shown a facet."""
+
+Counts = tuple[tuple[str, int], ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Facets:
-    """(value, count) over the best matches, most frequent first."""
+    """(value, count) over all hits, most frequent first, then by name."""
 
-    categories: tuple[tuple[str, int], ...] = ()
-    tags: tuple[tuple[str, int], ...] = ()
+    categories: Counts = ()
+    tags: Counts = ()
 
 
-def count_facets(pks: list[int]) -> Facets:
-    """Facets of the items with these keys."""
-    items = Item.objects.filter(pk__in=pks).order_by()
-    categories = Counter(filter(None, items.values_list("category", flat=True)))
-    tags = Counter(filter(None, items.values_list("tags__name", flat=True)))
+def count_facets(columns: ItemColumns, ids: Ids) -> Facets:
+    """Facets of the items with these keys, ascending."""
     return Facets(
-        tuple(categories.most_common(FACET_VALUES)), tuple(tags.most_common(FACET_VALUES))
+        _most_frequent(columns.counted_categories(ids)), _most_frequent(columns.counted_tags(ids))
     )
+
+
+def _most_frequent(counts: dict[str, int]) -> Counts:
+    ordered = sorted(counts.items(), key=lambda entry: (-entry[1], entry[0]))
+    return tuple(ordered[:FACET_VALUES])

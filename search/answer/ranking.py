@@ -1,36 +1,172 @@
-"""The order of the items found: one score an item, comparable across modalities."""
+"""The hits of a question: candidates by every signal, each scored by all of them."""
 
 from __future__ import annotations
 
-import numpy as np
+import dataclasses
+from collections.abc import Mapping
+from typing import Final
 
-from embeddings.encoders.base import Modality, Vectors
-from search.answer.query import SearchQuery
+import numpy as np
+from numpy.typing import NDArray
+
+from embeddings.encoders.base import Modality
+from embeddings.query_vectors import pieces_of
+from search.answer import scoring
+from search.answer.query import MAX_OFFSET, MAX_TOP_N
+from search.answer.question import ByModality, Question
+from search.answer.scoring import Background, Numbers, Pushed, Signals
+from search.answer.words import NO_WORDS, WordHits
 from search.index.space_index import SpaceIndex
-from search.index.stores.base import Ids
+from search.index.stores.base import Ids, IdSet, Matches, Scores
+
+FIRST_DEPTH: Final = 64
+"""Candidates asked of each store at first; most queries have fewer relevant items."""
+DEEPER: Final = 4
+"""Times as many, as long as some that were not fetched might belong to the answer."""
+MAX_HITS: Final = MAX_OFFSET + MAX_TOP_N
+"""An answer holds no more: what lies beyond can be neither paged to nor read."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ranked:
+    """Items best first, equal scores by age."""
+
+    ids: Ids
+    scores: Numbers
+    evidence: Mapping[str, Numbers]
+    """By its name, of each item: see `scoring.Scored`."""
 
 
 def rank(
     index: SpaceIndex,
-    query: SearchQuery,
-    vectors: dict[Modality, Vectors],
-    depth: int,
-    allowed: Ids | None,
-) -> list[tuple[int, float, Modality]]:
-    """The `depth` best (item key, score, modality): an item's score is the better of its two.
+    question: Question,
+    *,
+    allowed: IdSet | None,
+    words: WordHits = NO_WORDS,
+    least: float | None = None,
+    wanted: int | None = None,
+) -> Ranked:
+    """Every relevant item, or those that score `least`, up to MAX_HITS; or the `wanted` best of it.
 
-    Scores are centred per modality (GR-CLIP, arXiv 2507.19054), so that pictures and captions
-    compare. The union of each modality's `depth` best holds the `depth` best items.
+    It is exact as far as the stores are: candidates are fetched ever deeper until none that is
+    still missing could belong to the answer.
     """
-    best: dict[int, tuple[float, Modality]] = {}
-    for modality in query.modalities:
-        store = index.stores[modality]
-        vector = vectors[modality]
-        centre = float(vector @ store.mean())
-        (matches,) = store.search(vector[np.newaxis], depth, allowed_ids=allowed)
-        for pk, score in zip(matches.ids.tolist(), matches.scores.tolist(), strict=True):
-            centred = score - centre
-            if pk not in best or centred > best[pk][0]:
-                best[pk] = (centred, modality)
-    ranked = sorted(best.items(), key=lambda entry: (-entry[1][0], entry[0]))
-    return [(pk, score, modality) for pk, (score, modality) in ranked[:depth]]
+    backgrounds = _backgrounds(index, question.vectors)
+    limit = MAX_HITS if wanted is None else min(wanted, MAX_HITS)
+    depth = FIRST_DEPTH if wanted is None else max(FIRST_DEPTH, wanted + len(question.left_out))
+    while True:
+        found = {
+            modality: index.stores[modality].search(
+                vector[np.newaxis], depth, allowed=allowed
+            )[0]
+            for modality, vector in question.vectors.items()
+        }  # fmt: skip
+        signals = gather(index, question, found, backgrounds, words)
+        ranked = _ordered(signals, question, least=least)
+        unseen = _highest_unseen(backgrounds, found, depth)
+        needed = _least(ranked, least)
+        if ranked.ids.size >= limit:
+            needed = max(needed, ranked.scores[limit - 1])
+        if unseen < needed or unseen <= 0 or depth >= MAX_HITS:
+            break
+        depth = min(DEEPER * depth, MAX_HITS)
+    return _taken(ranked, np.arange(min(limit, ranked.ids.size)))
+
+
+def gather(
+    index: SpaceIndex,
+    question: Question,
+    found: Mapping[Modality, Matches],
+    backgrounds: Mapping[Modality, Background],
+    words: WordHits,
+) -> Signals:
+    """All signals of every candidate that any of them found."""
+    ids = np.unique(np.concatenate([words.ids, *(matches.ids for matches in found.values())]))
+    share, exact = words.of(ids)
+    return Signals(
+        ids=ids,
+        similarities={
+            modality: _similarities(index, modality, question.vectors, ids, matches)
+            for modality, matches in found.items()
+        },
+        backgrounds=backgrounds,
+        words=share,
+        exact=exact,
+        words_share=question.words_share,
+        trust=_trust(index, question, words),
+        pushed=tuple(
+            Pushed(
+                weight,
+                {m: index.stores[m].scores(vector, ids) for m, vector in vectors.items()},
+                _backgrounds(index, vectors),
+            )
+            for weight, vectors in question.pushed
+        ),
+    )
+
+
+def _trust(index: SpaceIndex, question: Question, words: WordHits) -> float:
+    """How far the vectors can be believed: what is no word of the text stands by itself."""
+    pieces = None if all(words.known) else pieces_of(index.space, words.asked)
+    return 1 - question.words_share * (1 - scoring.trust(words.asked, pieces, words.known))
+
+
+def _ordered(signals: Signals, question: Question, *, least: float | None) -> Ranked:
+    scored = scoring.score(signals)
+    order = np.lexsort((signals.ids, -scored.scores))
+    order = order[~np.isin(signals.ids[order], question.left_out)]
+    every = _taken(Ranked(signals.ids, scored.scores, scored.evidence), order)
+    relevant = np.count_nonzero(every.scores >= _least(every, least))
+    return _taken(every, np.arange(relevant))
+
+
+def _least(ranked: Ranked, least: float | None) -> float:
+    """The score from which on a hit belongs to the answer."""
+    if least is not None:
+        return least
+    return scoring.least_score(float(ranked.scores[0]) if ranked.ids.size else 0.0)
+
+
+def _taken(ranked: Ranked, places: NDArray[np.int64]) -> Ranked:
+    return Ranked(
+        ranked.ids[places],
+        ranked.scores[places],
+        {name: values[places] for name, values in ranked.evidence.items()},
+    )
+
+
+def _backgrounds(index: SpaceIndex, vectors: ByModality) -> dict[Modality, Background]:
+    return {
+        modality: Background.of(index.stores[modality].sample() @ vector)
+        for modality, vector in vectors.items()
+    }
+
+
+def _similarities(
+    index: SpaceIndex, modality: Modality, vectors: ByModality, ids: Ids, matches: Matches
+) -> Scores:
+    """Inner products of all candidates: those found have theirs, the others' are looked up."""
+    similarities = np.full(ids.size, np.nan, dtype=np.float32)
+    places = np.searchsorted(ids, matches.ids)
+    similarities[places] = matches.scores
+    others = np.ones(ids.size, dtype=np.bool_)
+    others[places] = False
+    if others.any():
+        similarities[others] = index.stores[modality].scores(vectors[modality], ids[others])
+    return similarities
+
+
+def _highest_unseen(
+    backgrounds: Mapping[Modality, Background], found: Mapping[Modality, Matches], depth: int
+) -> float:
+    """The most that an item could score which is no candidate yet."""
+    unexhausted = {
+        modality: float(matches.scores[-1])
+        for modality, matches in found.items()
+        if matches.ids.size >= depth
+    }
+    if not unexhausted:
+        return 0.0
+    return scoring.highest_unseen(
+        {modality: backgrounds[modality] for modality in unexhausted}, unexhausted
+    )

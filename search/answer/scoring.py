@@ -49,8 +49,10 @@ LEAST_OF_BEST: Final = 0.2
 """What is so much weaker than the best hit is not what was asked, once something is."""
 FEW: Final = 16
 """Among fewer vectors none can be told to stand out:"""
+UNLIKE: Final = 0.1
+"""they are measured beside inner products up to here, of things that have nothing in common,"""
 LIKELY_OF_FEW: Final = 0.25
-"""each is shown, for no limit is above this."""
+"""and each is shown, for no limit is above this."""
 LEAST_SPREAD: Final = 0.01
 """Of inner products: where all of a sample are alike, rounding must not count as standing out."""
 WORDS_WEIGHT: Final = 0.97
@@ -82,9 +84,8 @@ class Background:
 
         Rounded, so that processors which sum in another order agree.
         """
-        if not similarities.size:
-            return cls(0.0, LEAST_SPREAD, 0)
-        low, middle = np.quantile(similarities.astype(np.float64), (0.159, 0.5))
+        filler = np.linspace(-UNLIKE, UNLIKE, max(FEW - similarities.size, 0))
+        low, middle = np.quantile(np.concatenate((similarities, filler)), (0.159, 0.5))
         spread = max(round(float(middle - low), 5), LEAST_SPREAD)
         return cls(round(float(middle), 5), spread, similarities.size)
 
@@ -92,8 +93,10 @@ class Background:
         """Log odds that each vector is what was asked for; NaN where there is none."""
         height = (similarities.astype(np.float64) - self.centre) / self.spread
         odds = np.clip(calibration.slope * height - calibration.offset, -500, 500)
-        least = np.log(LIKELY_OF_FEW / (1 - LIKELY_OF_FEW)) if self.size < FEW else -np.inf
-        return np.maximum(odds, least)
+        if self.size >= FEW:
+            return odds
+        # Added, so that what is nearer stays before what is not.
+        return np.logaddexp(odds, np.log(LIKELY_OF_FEW / (1 - LIKELY_OF_FEW)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

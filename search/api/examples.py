@@ -26,8 +26,13 @@ ENVELOPE: Final = {
         {
             "item_id": "apple-1",
             "id": "1",
-            "score": 0.2817,
-            "modality": "image",
+            "score": 0.9899,
+            "modality": "words",
+            "why": {
+                "evidence": {"image": 0.7104, "text": 0.6216, "words": 0.97},
+                "title": "<mark>Red</mark> <mark>apple</mark>",
+                "caption": "A <mark>red</mark> <mark>apple</mark> on a wooden table.",
+            },
             "title": "Red apple",
             "caption": "A red apple on a wooden table.",
             "tags": ["fruit", "red"],

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
+from datetime import datetime
 from typing import IO, Any, Final
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware, make_aware
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.fields import empty
 
 from catalog.ingest.records import MAX_TAGS, InvalidField, decode_base64, split_tags
+from search.answer.syntax import moment_of
 from search.api.errors import PayloadTooLarge
 
 MAX_TAG_LENGTH: Final = 100
@@ -25,6 +29,55 @@ class Text(serializers.CharField):
         if data is not empty and data is not None and not isinstance(data, str):
             self.fail("invalid")
         return super().run_validation(data)
+
+
+@extend_schema_field({"type": "array", "items": {"type": "string"}})
+class Texts(serializers.Field[tuple[str, ...], Any, Any, Any]):
+    """Texts as a list, as one string, or as a repeated parameter."""
+
+    default_error_messages = {  # noqa: RUF012  REST framework's own shape
+        "invalid": "Give a string or a list of strings.",
+        "too_many": "At most {limit} are accepted, not {count}.",
+    }
+    _text = Text(max_length=200)
+
+    def get_value(self, dictionary: Any) -> Any:
+        if isinstance(dictionary, QueryDict):
+            return dictionary.getlist(self.field_name or "") or empty
+        return super().get_value(dictionary)
+
+    def to_internal_value(self, data: Any) -> tuple[str, ...]:
+        texts = [data] if isinstance(data, str) else data
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            self.fail("invalid")
+        if len(texts) > MAX_TAGS:
+            self.fail("too_many", limit=MAX_TAGS, count=len(texts))
+        return tuple(dict.fromkeys(self._text.run_validation(text) for text in texts if text))
+
+    def to_representation(self, value: Any) -> list[str]:
+        return list(value)
+
+
+@extend_schema_field({"type": "string", "example": "2024-05-31"})
+class Moment(serializers.Field[datetime, Any, Any, Any]):
+    """A point in time: the beginning of a year, month or day, or an ISO date and time."""
+
+    default_error_messages = {  # noqa: RUF012  REST framework's own shape
+        "invalid": "Give a date like 2024, 2024-05 or 2024-05-31, or an ISO date and time.",
+    }
+
+    def to_internal_value(self, data: Any) -> datetime:
+        text = data if isinstance(data, str) else ""
+        try:
+            moment = moment_of(text) or parse_datetime(text)
+        except ValueError:  # well formed, but no such time
+            moment = None
+        if moment is None:
+            self.fail("invalid")
+        return moment if is_aware(moment) else make_aware(moment)
+
+    def to_representation(self, value: Any) -> str:
+        return str(value.isoformat())
 
 
 @extend_schema_field({"type": "array", "items": {"type": "string"}, "example": ["fruit", "red"]})

@@ -19,7 +19,6 @@ from catalog.ingest import Outcome, OutcomeKind
 from catalog.models import Item
 from embeddings.states import with_state
 from search.answer.answering import UnknownItem, search
-from search.answer.query import SearchQuery
 from search.api import schema
 from search.api.bodies import JsonParser, MultiPartParser
 from search.api.errors import Conflict, refuse
@@ -27,7 +26,9 @@ from search.api.intake import item_record, store
 from search.api.listing import ItemFilters
 from search.api.parameters import refuse_unknown
 from search.api.results import envelope
-from search.api.serializers import ItemFields, ItemSerializer, SimilarParameters
+from search.api.search import query_of
+from search.api.search_serializers import SimilarParameters
+from search.api.serializers import ItemFields, ItemSerializer
 
 BLANK: Final = {"title": "", "caption": "", "tags": (), "category": ""}
 """What a PUT clears where it does not say it; a picture stays until another, or null, is sent."""
@@ -103,7 +104,8 @@ class ItemViewSet(
         parameters = SimilarParameters(data=request.query_params)
         refuse_unknown(request, parameters.fields)
         parameters.is_valid(raise_exception=True)
-        query = SearchQuery(like=item.item_id, facets=True, **parameters.validated_data)
+        nearest = "min_score" not in parameters.validated_data
+        query = query_of(parameters.validated_data, like=item.item_id, all=nearest)
         try:
             return Response(envelope(request, query, search(query)))
         except UnknownItem as exc:

@@ -14,14 +14,15 @@ from rest_framework.views import APIView
 
 from catalog.ingest import ItemRecord
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from search.api import schema
 from search.api.bodies import JsonParser, MultiPartParser
 from search.api.errors import EncodingFailed, refuse
 from search.api.intake import store, uploaded_image
 from search.api.results import legacy_results
 from search.api.search import decode_picture
-from search.api.serializers import ImageQuery, StreamedItem, TextQuery
+from search.api.search_serializers import ImageQuery, TextQuery
+from search.api.serializers import StreamedItem
 from search.operations.stats import IndexStats, system_stats
 
 
@@ -79,8 +80,8 @@ class SearchText(APIView):
         started = time.perf_counter()
         body = TextQuery(data=request.data)
         body.is_valid(raise_exception=True)
-        words, top_n = body.validated_data["query_text"], body.validated_data["top_n"]
-        results = search(SearchQuery(text=words, top_n=top_n))
+        asked = body.validated_data
+        results = search(ask(asked["query_text"], **_wanted(asked)))
         return Response(legacy_results(results, query_time=time.perf_counter() - started))
 
 
@@ -98,8 +99,14 @@ class SearchImage(APIView):
         form = ImageQuery(data=request.data)
         form.is_valid(raise_exception=True)
         picture = decode_picture("image_file", form.validated_data["image_file"])
-        results = search(SearchQuery(image=picture, top_n=form.validated_data["top_n"]))
+        results = search(ask(image=picture, **_wanted(form.validated_data)))
         return Response(legacy_results(results, query_time=time.perf_counter() - started))
+
+
+def _wanted(asked: dict[str, Any]) -> dict[str, Any]:
+    """The nearest `top_n`, as these endpoints always gave them, unless a least score is named."""
+    least = asked.get("min_score")
+    return {"top_n": asked["top_n"], "min_score": least, "all": least is None}
 
 
 class Stats(APIView):

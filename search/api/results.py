@@ -41,7 +41,12 @@ def _result(request: Request, hit: Hit) -> dict[str, Any]:
         "item_id": item.item_id,
         "id": str(item.pk),
         "score": round(hit.score, 6),
-        "modality": hit.modality.value,
+        "why": {
+            "evidence": {name: round(value, 6) for name, value in hit.evidence.items()},
+            "title": hit.title,
+            "caption": hit.caption,
+        },
+        "modality": hit.matched,
         "title": item.title,
         "caption": item.caption,
         "tags": list(hit.tags),

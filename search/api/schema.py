@@ -8,7 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.serializers import Serializer
 
-from search.api import examples, reports, serializers
+from search.api import examples, reports, search_serializers, serializers
 
 JSON: Final = "application/json"
 FORM: Final = "multipart/form-data"
@@ -156,10 +156,10 @@ ITEM_PARTIAL_UPDATE: Final = extend_schema(
 ITEM_SIMILAR: Final = extend_schema(
     tags=["items"],
     summary="Find similar items",
-    parameters=[_ITEM_ID, serializers.SimilarParameters],
+    parameters=[_ITEM_ID, search_serializers.SimilarParameters],
     filters=False,
     responses={
-        200: _answer(serializers.SearchEnvelope, examples.ENVELOPE),
+        200: _answer(search_serializers.SearchEnvelope, examples.ENVELOPE),
         404: _NOT_FOUND,
         409: _error("Not embedded yet", "This item has no vector yet: it is pending or failed."),
         **_SEARCH_ERRORS,
@@ -205,14 +205,17 @@ SEARCH_GET: Final = extend_schema(
     tags=["search"],
     operation_id="v1_search",
     summary="Search",
-    parameters=[serializers.SearchParameters],
-    responses={200: _answer(serializers.SearchEnvelope, examples.ENVELOPE), **_SEARCH_ERRORS},
+    parameters=[search_serializers.SearchParameters],
+    responses={
+        200: _answer(search_serializers.SearchEnvelope, examples.ENVELOPE),
+        **_SEARCH_ERRORS,
+    },
 )
 SEARCH_POST: Final = extend_schema(
     tags=["search"],
     operation_id="v1_search_composed",
     summary="Search with words, a picture, an item, or several of them",
-    request={JSON: serializers.SearchRequest, FORM: serializers.SearchForm},
+    request={JSON: search_serializers.SearchRequest, FORM: search_serializers.SearchForm},
     examples=[
         OpenApiExample(
             "Words and an item",
@@ -222,7 +225,7 @@ SEARCH_POST: Final = extend_schema(
         )
     ],
     responses={
-        200: _answer(serializers.SearchEnvelope, examples.ENVELOPE),
+        200: _answer(search_serializers.SearchEnvelope, examples.ENVELOPE),
         **_POSTED_SEARCH_ERRORS,
     },
 )
@@ -255,7 +258,7 @@ SEARCH_TEXT: Final = extend_schema(
     operation_id="search_text",
     summary="Search with words",
     tags=["original"],
-    request=serializers.TextQuery,
+    request=search_serializers.TextQuery,
     examples=[
         OpenApiExample(
             "A query", value={"query_text": "a red apple", "top_n": 5}, request_only=True
@@ -271,7 +274,7 @@ SEARCH_IMAGE: Final = extend_schema(
     operation_id="search_image",
     summary="Search with a picture",
     tags=["original"],
-    request={FORM: serializers.ImageQuery},
+    request={FORM: search_serializers.ImageQuery},
     responses={
         200: _answer(serializers.LegacyResults, examples.LEGACY),
         **_POSTED_SEARCH_ERRORS,

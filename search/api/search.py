@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Final
 
 from PIL.Image import Image
 from rest_framework.parsers import FormParser
@@ -11,14 +11,19 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from catalog.ingest.images import ImageBusy, ImageRefused, ImageTooLarge, decode_query_image
+from embeddings.encoders.base import Modality
+from embeddings.states import ItemState
 from search.answer.answering import UnknownItem, search
-from search.answer.query import SearchQuery
+from search.answer.query import Filters, SearchQuery, Term
+from search.answer.syntax import ask
 from search.api import schema
 from search.api.bodies import JsonParser, MultiPartParser
 from search.api.errors import Busy, PayloadTooLarge, refuse
 from search.api.parameters import refuse_unknown
 from search.api.results import envelope
-from search.api.serializers import SearchParameters, SearchRequest
+from search.api.search_serializers import SearchParameters, SearchRequest
+
+_PASSED_ON: Final = ("top_n", "offset", "modality", "min_score", "all")
 
 
 def decode_picture(field: str, picture: BinaryIO) -> Image:
@@ -31,6 +36,41 @@ def decode_picture(field: str, picture: BinaryIO) -> Image:
         raise PayloadTooLarge(str(exc)) from exc
     except ImageRefused as exc:
         raise refuse(field, str(exc)) from exc
+
+
+def query_of(asked: dict[str, Any], *, like: str = "", **options: Any) -> SearchQuery:
+    """The query that validated parameters mean. Raises QueryError, and what pictures raise."""
+    filters = Filters(
+        categories=asked.get("category", ()),
+        tags=asked.get("tags", ()),
+        any_tags=asked.get("any_tags", ()),
+        no_tags=asked.get("no_tags", ()),
+        has=tuple(sorted(Modality(part) for part in asked.get("has", ()))),
+        after=asked.get("after"),
+        before=asked.get("before"),
+        state=ItemState(asked["state"]) if "state" in asked else None,
+    )
+    picture = asked.get("image")
+    paging: dict[str, Any] = {name: asked[name] for name in _PASSED_ON if name in asked}
+    return ask(
+        asked.get("q", ""),
+        image=decode_picture("image", picture) if picture is not None else None,
+        like=like or asked.get("like", ""),
+        terms=tuple(_term(term) for term in asked.get("terms", ())),
+        filters=filters,
+        facets=True,
+        **{**paging, **options},
+    )
+
+
+def _term(asked: dict[str, Any]) -> Term:
+    picture = asked.get("image")
+    return Term(
+        text=asked.get("text", ""),
+        image=decode_picture("terms", picture) if picture is not None else None,
+        item=asked.get("like", ""),
+        weight=asked["weight"],
+    )
 
 
 class SearchView(APIView):
@@ -57,13 +97,7 @@ class SearchView(APIView):
         return self._answer(request, parameters.validated_data)
 
     def _answer(self, request: Request, parameters: dict[str, Any]) -> Response:
-        picture = parameters.pop("image", None)
-        query = SearchQuery(
-            text=parameters.pop("q", ""),
-            image=decode_picture("image", picture) if picture is not None else None,
-            facets=True,
-            **parameters,
-        )
+        query = query_of(parameters)
         try:
             return Response(envelope(request, query, search(query)))
         except UnknownItem as exc:

@@ -6,19 +6,15 @@ serializers here only describe them, and a test holds every answer against the s
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from catalog.models import Item, Tag
-from embeddings.models import MODALITY_CHOICES
 from embeddings.states import ItemState
-from search.answer.query import ANY, MAX_OFFSET, MAX_TEXT_LENGTH, MAX_TOP_N
 from search.api import links
 from search.api.fields import Picture, PictureOrBase64, Tags, Text
-
-SEARCHED_MODALITIES: Final = [(ANY, ANY), *MODALITY_CHOICES]
 
 
 class ItemSerializer(serializers.ModelSerializer[Item]):
@@ -103,25 +99,6 @@ class Accepted(serializers.Serializer[Any]):
     processing_time = serializers.FloatField(help_text="Seconds.")
 
 
-class TopN(serializers.IntegerField):
-    """How many results."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(
-            **{"min_value": 1, "max_value": MAX_TOP_N, "default": 5, "required": False, **kwargs}
-        )
-
-
-class TextQuery(serializers.Serializer[Any]):
-    query_text = Text(max_length=MAX_TEXT_LENGTH)
-    top_n = TopN()
-
-
-class ImageQuery(serializers.Serializer[Any]):
-    image_file = Picture()
-    top_n = TopN()
-
-
 class LegacyMetadata(serializers.Serializer[Any]):
     title = serializers.CharField()
     tags = serializers.CharField(help_text="Comma-separated.")
@@ -142,96 +119,6 @@ class LegacyResult(serializers.Serializer[Any]):
 class LegacyResults(serializers.Serializer[Any]):
     results = LegacyResult(many=True)
     query_time = serializers.FloatField(help_text="Seconds.")
-
-
-class SimilarParameters(serializers.Serializer[Any]):
-    """Which results to show."""
-
-    top_n = TopN()
-    offset = serializers.IntegerField(
-        min_value=0, max_value=MAX_OFFSET, default=0, required=False, help_text="Results to skip."
-    )
-    modality = serializers.ChoiceField(
-        choices=SEARCHED_MODALITIES,
-        default=ANY,
-        required=False,
-        help_text="Which of an item's vectors may match.",
-    )
-    category = Text(required=False, allow_blank=True, max_length=200, help_text="Only this one.")
-    tags = Tags(required=False, help_text="Only items with all of these; repeated or with commas.")
-
-
-class SearchParameters(SimilarParameters):
-    """What `GET /api/v1/search/` takes."""
-
-    q = Text(
-        required=False,
-        allow_blank=True,
-        max_length=MAX_TEXT_LENGTH,
-        help_text="What to look for, in words.",
-    )
-    like = Text(
-        required=False,
-        allow_blank=True,
-        max_length=200,
-        help_text="The `item_id` of an item to resemble, with or without words.",
-    )
-
-
-class SearchRequest(SearchParameters):
-    """What `POST /api/v1/search/` takes: words, a picture, an item, or several of them."""
-
-    image = PictureOrBase64(required=False)
-
-
-class SearchForm(SearchParameters):
-    """The same as a multipart form."""
-
-    image = Picture(required=False)
-
-
-class SearchResult(serializers.Serializer[Any]):
-    item_id = serializers.CharField()
-    id = serializers.CharField(help_text="The item's key in the database.")
-    score = serializers.FloatField(help_text="Higher is better.")
-    modality = serializers.ChoiceField(choices=MODALITY_CHOICES, help_text="What matched best.")
-    title = serializers.CharField()
-    caption = serializers.CharField()
-    tags = serializers.ListField(child=serializers.CharField())
-    category = serializers.CharField()
-    image_url = serializers.URLField(allow_null=True)
-    thumbnail_url = serializers.URLField(allow_null=True)
-    url = serializers.URLField()
-
-
-class FacetValue(serializers.Serializer[Any]):
-    name = serializers.CharField()
-    count = serializers.IntegerField()
-
-
-class FacetLists(serializers.Serializer[Any]):
-    """Counted over the best matches, most frequent first."""
-
-    categories = FacetValue(many=True)
-    tags = FacetValue(many=True)
-
-
-class StageTimings(serializers.Serializer[Any]):
-    """Milliseconds."""
-
-    encode_ms = serializers.FloatField()
-    index_ms = serializers.FloatField()
-    database_ms = serializers.FloatField()
-    total_ms = serializers.FloatField()
-
-
-class SearchEnvelope(serializers.Serializer[Any]):
-    results = SearchResult(many=True)
-    total = serializers.IntegerField(help_text="Items that the filters allow.")
-    top_n = serializers.IntegerField()
-    offset = serializers.IntegerField()
-    facets = FacetLists()
-    timings = StageTimings()
 
 
 class BulkRecord(serializers.Serializer[Any]):

@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 from django.http import QueryDict
 from django.urls import reverse
 
-from search.answer.query import ANY, QueryError, SearchQuery
+from search.answer.query import ANY, Filters, QueryError, SearchQuery
+from search.answer.syntax import ask
 from search.pages import query_pictures
 
 PAGE_SIZE: Final = 24
@@ -25,11 +26,11 @@ class PageQuery:
     like: str = ""
     """Item id whose neighbours are wanted."""
     modality: str = ANY
-    category: str = ""
+    categories: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     offset: int = 0
     everything: bool = False
-    """Browse all items, where nothing is asked and nothing filtered."""
+    """Rank all items, relevant or not; browse them, where nothing is asked and nothing filtered."""
 
     @classmethod
     def from_address(cls, params: QueryDict) -> PageQuery:
@@ -45,10 +46,10 @@ class PageQuery:
             picture=params.get("picture", ""),
             like=params.get("like", ""),
             modality=params.get("modality") or ANY,
-            category=params.get("category", ""),
+            categories=tuple(dict.fromkeys(filter(None, params.getlist("category")))),
             tags=tuple(dict.fromkeys(filter(None, params.getlist("tag")))),
             offset=int(offset or 0),
-            everything=bool(params.get("all") or offset),
+            everything=bool(params.get("all")),
         )
 
     @property
@@ -59,23 +60,23 @@ class PageQuery:
     @property
     def browses(self) -> bool:
         """Whether a list of items is wanted, newest first."""
-        return not self.searches and (self.filtered or self.everything)
+        return not self.searches and bool(self.filtered or self.everything or self.offset)
 
     @property
     def filtered(self) -> bool:
-        return bool(self.category or self.tags)
+        return bool(self.categories or self.tags)
 
     def to_search_query(self) -> SearchQuery:
         """The same question to the search service. Raises QueryError, PictureGone."""
-        return SearchQuery(
-            text=self.text,
+        return ask(
+            self.text,
             image=query_pictures.find(self.picture) if self.picture else None,
             like=self.like,
             top_n=PAGE_SIZE,
             offset=self.offset,
             modality=self.modality,
-            category=self.category,
-            tags=self.tags,
+            filters=Filters(categories=self.categories, tags=self.tags),
+            all=self.everything,
             facets=True,
         )
 
@@ -87,16 +88,17 @@ class PageQuery:
             ("picture", query.picture),
             ("like", query.like),
             ("modality", "" if query.modality == ANY else query.modality),
-            ("category", query.category),
+            *(("category", category) for category in query.categories),
             *(("tag", tag) for tag in query.tags),
-            ("all", "1" if query.everything and query.browses and not query.filtered else ""),
+            ("all", "1" if query.everything and not (query.browses and query.filtered) else ""),
             ("offset", str(query.offset or "")),
         ]
         given = [(key, value) for key, value in params if value]
         return reverse("search") + (f"?{urlencode(given)}" if given else "")
 
-    def toggled(self, tag: str) -> tuple[str, ...]:
-        """The tags with `tag` taken off or put on."""
-        if tag in self.tags:
-            return tuple(other for other in self.tags if other != tag)
-        return (*self.tags, tag)
+
+def toggled(values: tuple[str, ...], value: str) -> tuple[str, ...]:
+    """The values with `value` taken off or put on."""
+    if value in values:
+        return tuple(other for other in values if other != value)
+    return (*values, value)

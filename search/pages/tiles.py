@@ -10,7 +10,7 @@ from catalog.models import Item
 from search.answer.answering import Hit
 from search.answer.facets import Facets
 from search.answer.query import MAX_OFFSET
-from search.pages.addresses import PAGE_SIZE, PageQuery
+from search.pages.addresses import PAGE_SIZE, PageQuery, toggled
 
 SHOWN_CHOICES: Final = 12
 ICON_SIDE: Final = 256
@@ -89,11 +89,11 @@ def shown_page(
         next_address=query.address(offset=following) if more else "",
         categories=_choices(
             facets.categories,
-            (query.category,) if query.category else (),
-            lambda name: query.address(category="" if name == query.category else name),
+            query.categories,
+            lambda name: query.address(categories=toggled(query.categories, name)),
         ),
         tags=_choices(
-            facets.tags, query.tags, lambda name: query.address(tags=query.toggled(name))
+            facets.tags, query.tags, lambda name: query.address(tags=toggled(query.tags, name))
         ),
         elapsed_ms=elapsed_ms,
     )
@@ -111,4 +111,4 @@ def _choices(
 
 
 def tiles_of(hits: Sequence[Hit]) -> list[Tile]:
-    return [Tile(hit.item, hit.score, hit.modality) for hit in hits]
+    return [Tile(hit.item, hit.score, hit.matched) for hit in hits]

@@ -25,7 +25,8 @@ from embeddings.states import ItemState, with_state
 from search.answer.answering import UnknownItem, search
 from search.answer.browsing import browse, categories, sample
 from search.answer.facets import Facets
-from search.answer.query import QueryError, SearchQuery
+from search.answer.query import QueryError
+from search.answer.syntax import ask
 from search.pages import query_pictures
 from search.pages.addresses import PAGE_SIZE, PageQuery
 from search.pages.forms import PictureQueryForm, UploadForm
@@ -127,9 +128,10 @@ def _render_search(
         "picture_refused": bool(error) and request.method == "POST",
         "examples": EXAMPLES if settings.MMSEARCH_DEMO else (),
         "picture": picture,
+        "nearest": query.address(everything=True),
         "without_picture": query.address(picture=""),
         "without_like": query.address(like=""),
-        "unfiltered": query.address(category="", tags=(), modality="any"),
+        "unfiltered": query.address(categories=(), tags=(), modality="any"),
         "modalities": [
             Choice(label, query.address(modality=value), query.modality == value)
             for value, label in (("any", "Anything"), ("image", "Pictures"), ("text", "Captions"))
@@ -147,7 +149,7 @@ def _answer(query: PageQuery) -> Shown:
     facets = Facets(categories=categories())
     if query.browses:
         page = browse(
-            category=query.category, tags=query.tags, offset=query.offset, limit=PAGE_SIZE
+            categories=query.categories, tags=query.tags, offset=query.offset, limit=PAGE_SIZE
         )
         return shown_page(query, [Tile(item) for item in page.items], page.total, facets)
     around = sample(PAGE_SIZE)
@@ -170,7 +172,7 @@ def item_page(request: HttpRequest, item_id: str) -> HttpResponse:
     error = ""
     if state is ItemState.INDEXED:
         try:
-            found = search(SearchQuery(like=item.item_id, top_n=SIMILAR_ITEMS))
+            found = search(ask(like=item.item_id, top_n=SIMILAR_ITEMS, all=True))
             similar = tiles_of(found.hits)
         except UnknownItem:  # deleted, or edited, since it was read above
             pass
@@ -184,7 +186,7 @@ def item_page(request: HttpRequest, item_id: str) -> HttpResponse:
         "similar": similar,
         "more_like_this": PageQuery(like=item.item_id).address(),
         "error": error,
-        "category_address": PageQuery(category=item.category).address(),
+        "category_address": PageQuery(categories=(item.category,)).address(),
         "tags": [
             Choice(tag.name, PageQuery(tags=(tag.name,)).address(), chosen=False)
             for tag in item.tags.all()

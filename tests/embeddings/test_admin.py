@@ -17,10 +17,10 @@ from django.urls import reverse
 
 from catalog.models import Item, LinkedFolder, Tag
 from embeddings import overview, worker
-from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
+from embeddings.models import EmbeddingJob, EmbeddingSpace
 from embeddings.states import ItemState, with_state
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from search.index import space_index
 from search.index.space_index import active_index
 from tests.conftest import picture
@@ -128,7 +128,7 @@ def test_item_added_goes_through_the_ordinary_door(
     assert str(item.preview.name).startswith("previews/")
     assert _state(item) == ItemState.PENDING
     worker.drain()
-    assert [hit.item for hit in search(SearchQuery(text="red mug")).hits] == [item]
+    assert [hit.item for hit in search(ask("red mug", all=True)).hits] == [item]
 
 
 def test_item_added_without_id_gets_one(admin_client: Client, space: EmbeddingSpace) -> None:
@@ -229,7 +229,7 @@ def test_item_refused_while_saving_is_said_in_words(
 def test_items_deleted_are_gone_from_search_at_once(
     admin_client: Client, indexed_items: dict[str, Item]
 ) -> None:
-    assert search(SearchQuery(text="red")).total == 4
+    assert search(ask("red", all=True)).total == 4
     red, green = indexed_items["red"], indexed_items["green"]
     EmbeddingJob.objects.create(
         space=EmbeddingSpace.objects.get(), item=green, run_after=green.created_at
@@ -241,7 +241,7 @@ def test_items_deleted_are_gone_from_search_at_once(
     said = _act(admin_client, ITEMS, "delete_selected", green.pk, post="yes")
     assert "Successfully deleted 1 item" in said
     admin_client.post(reverse("admin:catalog_item_delete", args=[red.pk]), {"post": "yes"})
-    results = search(SearchQuery(text="red"))
+    results = search(ask("red", all=True))
     assert {hit.item.item_id for hit in results.hits} == {"blue", "words"}
     assert results.total == 2
 
@@ -303,36 +303,6 @@ def test_jobs_and_spaces_are_read_only(admin_client: Client, make_item: MakeItem
         delete = reverse(f"admin:embeddings_{name}_delete", args=[row.pk])
         assert admin_client.post(delete, {"post": "yes"}).status_code == 403
         assert admin_client.get(reverse(f"admin:embeddings_{name}_add")).status_code == 403
-
-
-def test_spaces_show_counts(
-    admin_client: Client, indexed_items: dict[str, Item], make_item: MakeItem
-) -> None:
-    other = EmbeddingSpace.objects.create(
-        fingerprint="other", model="earlier", revision="1", precision="fp32", dimension=2
-    )
-    Embedding.objects.create(
-        space=other, item=indexed_items["red"], modality="image", content_hash="x", vector=b"1234"
-    )
-    make_item()
-    page = _page(admin_client, SPACES)
-    rows = re.findall(r'field-state">(\w+)</td>.*?vectors">(\d+)</td>.*?waiting">(\d+)</td>', page)
-    assert sorted(rows) == [("Active", "4", "1"), ("Building", "1", "1")]
-
-
-def test_space_list_query_count_does_not_grow_with_rows(
-    admin_client: Client, space: EmbeddingSpace
-) -> None:
-    def queries() -> int:
-        with CaptureQueriesContext(connection) as captured:
-            _page(admin_client, SPACES)
-        return len(captured)
-
-    queries()  # what every page may say is found once
-    few = queries()
-    for number in range(2):
-        EmbeddingSpace.objects.create(fingerprint=str(number), model="m", dimension=2)
-    assert queries() == few
 
 
 # ── the first page ──────────────────────────────────────────────────────────────────────────────

@@ -17,7 +17,7 @@ from embeddings.query_vectors import encode_query
 from embeddings.retiring import free, half_freed, retire_space
 from embeddings.spaces import SpaceError, find_space, live_spaces, require_active_space
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from tests import encoders
 from tests.encoders import POISON
 from tests.spaces import build, take_over
@@ -33,7 +33,7 @@ def gone() -> Iterator[set[str]]:
 
 
 def found(text: str = "red") -> set[str]:
-    return {hit.item.item_id for hit in search(SearchQuery(text=text, top_n=100)).hits}
+    return {hit.item.item_id for hit in search(ask(text, top_n=100, all=True)).hits}
 
 
 def states_of_spaces() -> dict[str, str]:

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WITHOUT_PREPARING = """
 import importlib.machinery, sys
 
-ABSENT = {"torch", "transformers", "onnx", "onnxscript", "onnx_ir", "safetensors"}
+ABSENT = {"torch", "transformers", "nncf", "scipy", "sklearn", "safetensors"}
 
 class Installed(importlib.machinery.PathFinder):
     @classmethod
@@ -113,7 +113,7 @@ def test_another_model_without_the_libraries_is_one_line_with_the_mend(
 
     assert start.returncode == 1
     assert start.stderr.splitlines()[-1] == (
-        "mmsearch: Preparing a model needs torch, transformers, onnx, which serving does without:"
+        "mmsearch: Preparing a model needs torch, transformers, nncf, which serving does without:"
         " run `make install-all`, then start again."
     )
     assert "Traceback" not in start.stderr
@@ -132,7 +132,7 @@ def test_an_idle_nvidia_gpu_is_said(tmp_path: Path) -> None:
     }
 
     said = {
-        model: "The NVIDIA GPU of this machine is not used. To use it, install onnxruntime-gpu"
+        model: "The NVIDIA GPU of this machine is not used. To use it, install a CUDA build"
         in run(
             ["-m", "mmsearch_project.preparation"],
             tmp_path / "data",

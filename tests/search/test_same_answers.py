@@ -13,7 +13,7 @@ from django.test import Client
 from catalog.models import Item
 from embeddings import worker
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 
 COLOURS = ("red", "green", "blue", "yellow", "purple", "white", "black")
 
@@ -32,18 +32,18 @@ def many_items(make_item: Callable[..., Item]) -> None:
 def test_every_way_in_gives_the_same_order(
     client: Client, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    expected = [hit.item.item_id for hit in search(SearchQuery(text=words, top_n=10)).hits]
+    expected = [hit.item.item_id for hit in search(ask(words, top_n=10, all=True)).hits]
     assert len(expected) == 10
 
-    page = client.get("/", {"q": words}).content.decode()
+    page = client.get("/", {"q": words, "all": "1"}).content.decode()
     shown = list(dict.fromkeys(re.findall(r'href="/items/([^/"]+)/', page)))
-    api = client.get("/api/v1/search/", {"q": words, "top_n": "10"}).json()
+    api = client.get("/api/v1/search/", {"q": words, "top_n": "10", "all": "1"}).json()
     original = client.post(
         "/search_text/",
         json.dumps({"query_text": words, "top_n": 10}),
         content_type="application/json",
     ).json()
-    call_command("search", words, "--top", "10", "--json")
+    call_command("search", words, "--top", "10", "--all", "--json")
     terminal = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     assert shown[:10] == expected

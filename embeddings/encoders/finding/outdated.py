@@ -21,7 +21,7 @@ GRACE: Final = 24 * 3600.0
 def sweep_prepared(
     models: Path, *, in_use: Container[tuple[str, str]], grace: float = GRACE
 ) -> int:
-    """Delete older revisions of prepared models, and what a killed preparation left.
+    """Delete older revisions of prepared models, and what older code or a killed run left.
 
     Kept are the newest revision of each model, those `in_use` (model, revision), and whatever is
     younger than `grace` seconds. Returns how many folders went; 0 while a model is being prepared.
@@ -37,7 +37,7 @@ def sweep_prepared(
         for path in outdated:
             logger.info("Swept %s: nothing uses it", path)
             shutil.rmtree(path)
-        _forget_choices(models, grace)
+        _forget_sources(models, grace)
     return len(outdated)
 
 
@@ -56,8 +56,10 @@ def delete_prepared(models: Path, model: str, revision: str) -> None:
 def _outdated(models: Path, in_use: Container[tuple[str, str]]) -> list[Path]:
     leftovers = [path for path in models.glob(f"{TEMPORARY}*") if path.is_dir()]
     newest: dict[str, str] = {}
-    prepared = [p for path in models.glob(f"*/{MANIFEST}") if (p := Prepared.read(path.parent))]
-    prepared = [p for p in prepared if not p.directory.name.startswith(".")]
+    folders = [path.parent for path in models.glob(f"[!.]*/{MANIFEST}")]
+    prepared = [p for folder in folders if (p := Prepared.read(folder))]
+    # What has no manifest of the present format was prepared by older code.
+    leftovers += set(folders) - {p.directory for p in prepared}
     for each in sorted(prepared, key=lambda p: _age(p.directory), reverse=True):
         newest[each.description.model] = each.description.revision
     return leftovers + [
@@ -68,11 +70,11 @@ def _outdated(models: Path, in_use: Container[tuple[str, str]]) -> list[Path]:
     ]
 
 
-def _forget_choices(models: Path, grace: float) -> None:
-    """Delete the choice of precision of models that are gone."""
-    for choice in models.glob("*.json"):
-        if not any(models.glob(f"{choice.stem}-*/{MANIFEST}")) and _age(choice) > grace:
-            choice.unlink(missing_ok=True)
+def _forget_sources(models: Path, grace: float) -> None:
+    """Delete what is remembered of the files of models that are gone."""
+    for source in models.glob("*.json"):
+        if not any(models.glob(f"{source.stem}-*/{MANIFEST}")) and _age(source) > grace:
+            source.unlink(missing_ok=True)
 
 
 def _age(path: Path) -> float:

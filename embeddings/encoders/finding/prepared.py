@@ -1,8 +1,8 @@
-"""Models made ready for ONNX Runtime, as they lie on disk.
+"""Models made ready for this machine, as they lie on disk.
 
-    <models>/<slug>-<revision>-<precision>/   towers, tokenizer, manifest; never changed again
-    <models>/<slug>-<revision>.json           which precision `auto` takes, why, for which files
-    <a model's own folder>/prepared/          the same towers, where the model came with them
+    <models>/<slug>-<revision>-<device>/   networks, tokenizer, manifest
+    <models>/<slug>-<revision>.json        the files that this was made of, by size and time
+    <a model's own folder>/prepared/       the same for processors, where the model came with it
 
 A directory appears by one rename, so whoever sees it sees all of it.
 """
@@ -13,23 +13,61 @@ import dataclasses
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from embeddings.encoders.base import EncoderDescription, EncoderError
+from embeddings.encoders.base import EncoderDescription, Modality
 from embeddings.encoders.finding.model_files import ModelFiles
 from embeddings.encoders.serving.preprocessing import Preprocessing
+from embeddings.encoders.serving.tokenization import Tokenization
 
-FORMAT: Final = 1
-"""Counted up when the graphs change: models prepared by older code are prepared again."""
-PRECISIONS: Final = ("auto", "fp32", "int8")
+FORMAT: Final = 2
+"""Counted up when the networks change: models prepared by older code are prepared again."""
 MANIFEST: Final = "manifest.json"
-TEXT_TOWER: Final = "text.onnx"
-IMAGE_TOWER: Final = "image.onnx"
 TOKENIZER: Final = "tokenizer.json"
 SHIPPED: Final = "prepared"
 TEMPORARY: Final = ".preparing-"
 """How the name of a directory begins while a model is prepared in it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One precision of one tower, tried on this machine; milliseconds are medians."""
+
+    precision: str
+    parity: str
+    """Against torch in full precision, in words."""
+    accepted: bool
+    single_ms: float
+    """One input alone."""
+    batch: int
+    """Inputs a run sees where each took least."""
+    batched_ms: float
+    """One input of such a run."""
+
+    def __str__(self) -> str:
+        verdict = "" if self.accepted else ", too far"
+        return (
+            f"{self.precision} {self.single_ms:.1f} ms alone, {self.batched_ms:.1f} ms each of"
+            f" {self.batch} ({self.parity}{verdict})"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparedTower:
+    """How the network of one modality is served."""
+
+    precision: str
+    batch: int
+    """Inputs that a run sees at most."""
+    trials: tuple[Trial, ...]
+    """What it was chosen from."""
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> PreparedTower:
+        trials = tuple(Trial(**trial) for trial in fields["trials"])
+        return cls(precision=fields["precision"], batch=fields["batch"], trials=trials)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,9 +76,9 @@ class Prepared:
 
     directory: Path
     description: EncoderDescription
+    tokenization: Tokenization
     preprocessing: Preprocessing
-    context_length: int
-    eos_token_id: int
+    towers: Mapping[Modality, PreparedTower]
 
     @classmethod
     def read(cls, directory: Path) -> Prepared | None:
@@ -51,9 +89,12 @@ class Prepared:
         return cls(
             directory=directory,
             description=EncoderDescription.from_json(manifest["description"]),
+            tokenization=Tokenization.from_json(manifest["tokenization"]),
             preprocessing=Preprocessing.from_json(manifest["preprocessing"]),
-            context_length=manifest["context_length"],
-            eos_token_id=manifest["eos_token_id"],
+            towers={
+                Modality(name): PreparedTower.from_json(fields)
+                for name, fields in manifest["towers"].items()
+            },
         )
 
     def write(self) -> None:
@@ -61,64 +102,52 @@ class Prepared:
         manifest = {
             "format": FORMAT,
             "description": dataclasses.asdict(self.description),
+            "tokenization": self.tokenization.to_json(),
             "preprocessing": self.preprocessing.to_json(),
-            "context_length": self.context_length,
-            "eos_token_id": self.eos_token_id,
+            "towers": {name: dataclasses.asdict(tower) for name, tower in self.towers.items()},
         }
         _write_json(self.directory / MANIFEST, manifest)
 
+    def network(self, modality: Modality) -> Path:
+        """The file of a tower; its weights lie beside it."""
+        return self.directory / f"{modality}.xml"
 
-def prepared_directory(models: Path, files: ModelFiles, precision: str) -> Path:
-    return models / f"{_stem(files)}-{precision}"
+    @property
+    def summary(self) -> str:
+        """What each tower runs in."""
+        return ", ".join(f"{name} in {tower.precision}" for name, tower in self.towers.items())
 
 
-def find_prepared(models: Path, files: ModelFiles, precision: str) -> Prepared | None:
-    """The prepared model of exactly these files; `auto` takes the precision that was chosen.
+def prepared_directory(models: Path, files: ModelFiles, device: str) -> Path:
+    return models / f"{_stem(files)}-{device}"
 
-    The choice remembers sizes and times of the files it was made for, so that it is found without
-    reading weights. Where none was made, the towers that came with the model are taken.
+
+def find_prepared(models: Path, files: ModelFiles, device: str) -> Prepared | None:
+    """The model of exactly these files as prepared for `device`, `cpu` or `cuda`.
+
+    It is found by sizes and times of the files, without reading weights. Where none was prepared,
+    what came with the model is taken.
     """
     for path in sorted(models.glob(f"{slug(files.name)}-*.json")):
-        choice = _read_json(path)
-        if choice is not None and choice.get("state") == files.state:
-            chosen = choice["precision"] if precision == "auto" else precision
-            return Prepared.read(path.with_name(f"{path.stem}-{chosen}"))
-    shipped = Prepared.read(files.directory / SHIPPED)
-    if shipped is None or precision not in ("auto", shipped.description.precision):
+        source = _read_json(path)
+        if source is not None and source.get("state") == files.state:
+            prepared = Prepared.read(path.with_name(f"{path.stem}-{device}"))
+            if prepared is not None:
+                return prepared
+    shipped = Prepared.read(files.directory / SHIPPED) if device == "cpu" else None
+    if shipped is None or shipped.description != files.describe(shipped.description.precision):
         return None
-    same = shipped.description == files.describe(shipped.description.precision)
-    return shipped if same else None
+    return shipped
 
 
-def write_choice(
-    models: Path,
-    files: ModelFiles,
-    *,
-    state: list[list[str | int]],
-    precision: str | None,
-    reason: str,
-) -> None:
-    """Say that files in `state` are prepared, and which precision `auto` takes.
-
-    With `precision` None an earlier choice stays.
-    """
-    path = models / f"{_stem(files)}.json"
-    choice: dict[str, Any] = {"precision": precision, "reason": reason}
-    if precision is None:
-        choice = _read_json(path) or choice
-    _write_json(path, choice | {"state": state})
+def write_source(models: Path, files: ModelFiles, state: list[list[str | int]]) -> None:
+    """Say that files in `state` are those of this revision."""
+    _write_json(models / f"{_stem(files)}.json", {"state": state})
 
 
 def slug(name: str) -> str:
     """A model's name as part of a file name."""
     return re.sub(r"[^A-Za-z0-9._]+", "_", name).strip("._") or "model"
-
-
-def check_precision(precision: str) -> None:
-    if precision not in PRECISIONS:
-        raise EncoderError(
-            f"Precision {precision!r} is unknown: choose one of {', '.join(PRECISIONS)}."
-        )
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

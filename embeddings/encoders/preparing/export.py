@@ -1,4 +1,4 @@
-"""Make a CLIP model ready for ONNX Runtime: export, quantise, prove, put in place.
+"""Make a model ready for this machine: convert, quantise, prove, time, put in place.
 
 Imports torch, so it runs in a process of its own: `preparing.prepare` starts one.
 """
@@ -12,191 +12,195 @@ import functools
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import onnx
+import torch
 
-from embeddings.encoders.base import EncoderError
-from embeddings.encoders.families.clip import read_tokenizer
+from embeddings.encoders.base import EncoderError, Modality, Purpose, Vectors
 from embeddings.encoders.finding.model_files import ModelFiles, resolve_model
 from embeddings.encoders.finding.prepared import (
-    IMAGE_TOWER,
     TEMPORARY,
-    TEXT_TOWER,
     TOKENIZER,
     Prepared,
-    check_precision,
+    PreparedTower,
     find_prepared,
     prepared_directory,
-    write_choice,
+    write_source,
 )
-from embeddings.encoders.preparing.clip_graph import image_tower, text_tower
-from embeddings.encoders.preparing.parity import (
-    Encoded,
-    Parity,
-    Samples,
-    compare,
-    demo_samples,
-    encode_samples,
-)
-from embeddings.encoders.preparing.transformers_encoder import TransformersEncoder
-from embeddings.encoders.serving.onnx_towers import OnnxTowers
+from embeddings.encoders.preparing import networks, trials
+from embeddings.encoders.preparing.parity import Samples, demo_samples
+from embeddings.encoders.serving.inputs import Inputs, Queue
+from embeddings.encoders.serving.openvino_runtime import usable_processors
+from embeddings.encoders.serving.openvino_towers import Compiled
+from embeddings.encoders.serving.tokenization import Tokenizer
+from embeddings.encoders.serving.torch_towers import TorchNetwork
 
 Progress = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Preparation:
-    """A model that is ready, and why it is in the precision it is in."""
-
-    prepared: Prepared
-    reason: str
 
 
 def export_model(
     model: str,
     directory: Path,
     *,
-    precision: str = "auto",
+    device: str = "cpu",
+    precision: str | None = None,
     samples: Callable[[], Samples] = demo_samples,
     progress: Progress = lambda _message: None,
-) -> Preparation:
-    """Prepare the model and decide its precision anew on these samples.
+) -> Prepared:
+    """Prepare the model anew for `device`, trying every precision or the one given.
 
-    `auto` keeps int8 only where it is close to torch; `fp32` and `int8` are kept in any case. What
-    was decided is what `auto` means from now on. Raises EncoderError.
+    Each tower is served in the fastest precision that is close to torch on these samples; fp32 is
+    always close. Raises EncoderError.
     """
-    check_precision(precision)
     files = resolve_model(model)
     with _lock(directory):
-        state = files.state
-        done = _Export(files, directory, samples(), progress).run(precision)
-        chosen = done.prepared.description.precision
-        write_choice(directory, files, state=state, precision=chosen, reason=done.reason)
-    progress(f"{files.name} is ready in {chosen}: {done.reason}")
-    return done
+        return _Export(files, directory, device, samples(), progress).run(precision)
 
 
 def export_missing(
     model: str,
     directory: Path,
     *,
-    precision: str,
+    device: str = "cpu",
+    precision: str | None = None,
     samples: Callable[[], Samples] = demo_samples,
     progress: Progress = lambda _message: None,
 ) -> None:
-    """Prepare the model unless it is ready, perhaps by another process while this one waited.
-
-    A precision that was insisted on is added beside what `auto` means. Raises EncoderError.
-    """
+    """The same unless it is ready, perhaps by another process while this one waited."""
     files = resolve_model(model)
     with _lock(directory):
-        if find_prepared(directory, files, precision) is not None:
+        if find_prepared(directory, files, device) is not None:
             return
-        state = files.state
-        done = _Export(files, directory, samples(), progress).run(precision)
-        chosen = done.prepared.description.precision if precision == "auto" else None
-        write_choice(directory, files, state=state, precision=chosen, reason=done.reason)
-    progress(f"{files.name} is ready in {done.prepared.description.precision}: {done.reason}")
+        if Prepared.read(prepared_directory(directory, files, device)) is not None:
+            write_source(directory, files, files.state)  # an equal copy was prepared before
+            return
+        _Export(files, directory, device, samples(), progress).run(precision)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Export:
-    """One run over one model; holds what the candidates share."""
+    """One run over one model; holds what the towers share."""
 
     files: ModelFiles
     models: Path
+    device: str
     samples: Samples
     progress: Progress
 
-    def run(self, precision: str) -> Preparation:
+    def run(self, precision: str | None) -> Prepared:
         for leftover in self.models.glob(f"{TEMPORARY}*"):
             shutil.rmtree(leftover, ignore_errors=True)
-        self.progress(f"Preparing {self.files.name}: reading the weights")
-        if precision == "fp32":
-            return self._fp32("fp32 was asked for")
-        with self._candidate("int8") as built:
-            parity = self._parity(built)
-            if precision == "int8":
-                return Preparation(self._keep(built), f"int8 was asked for: {parity}")
-            if parity.is_close:
-                return Preparation(self._keep(built), f"int8 is close to torch: {parity}")
-        return self._fp32(f"int8 is too far from torch: {parity}")
-
-    def _fp32(self, reason: str) -> Preparation:
-        with self._candidate("fp32") as built:
-            parity = self._parity(built)
-            if parity.count and not parity.is_exact:
-                raise EncoderError(
-                    f"The export of {self.files.name} differs from torch ({parity}): use the "
-                    "encoder backend TransformersEncoder."
-                )
-            return Preparation(self._keep(built), reason)
-
-    def _parity(self, built: Prepared) -> Parity:
-        precision = built.description.precision
-        self.progress(f"Preparing {self.files.name}: comparing {precision} with torch")
-        got = encode_samples(OnnxTowers(built, "cpu"), self.samples)
-        parity = compare(self._expected, got)
-        self.progress(f"Preparing {self.files.name}: {precision}: {parity}")
-        return parity
-
-    @functools.cached_property
-    def _reference(self) -> TransformersEncoder:
-        return TransformersEncoder(str(self.files.directory), device="cpu")
-
-    @functools.cached_property
-    def _expected(self) -> Encoded:
-        return encode_samples(self._reference, self.samples)
-
-    @contextlib.contextmanager
-    def _candidate(self, precision: str) -> Iterator[Prepared]:
-        """The model in a directory that is removed at the end, unless it was kept."""
-        existing = Prepared.read(prepared_directory(self.models, self.files, precision))
-        if existing is not None:
-            yield existing
-            return
-        built = Prepared(
-            directory=Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.models)),
-            description=self.files.describe(precision),
-            preprocessing=self.files.checkpoint.preprocessing,
-            context_length=self.files.config.context_length,
-            eos_token_id=self.files.config.eos_token_id,
-        )
+        state = self.files.state
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.models))
         try:
-            self._write(built)
-            yield built
+            towers = {}
+            for modality in self._torch:
+                towers[modality] = self._tower(folder, modality, precision)
+            prepared = self._keep(self._complete(folder, towers))
         finally:
-            shutil.rmtree(built.directory, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
+        write_source(self.models, self.files, state)
+        self._say(f"ready, {prepared.summary}")
+        return prepared
 
-    def _write(self, built: Prepared) -> None:
-        precision, config = built.description.precision, self.files.config
-        self.progress(f"Preparing {self.files.name}: writing {precision} towers")
-        weights = self._reference.state_dict()
-        text = text_tower(weights, config, precision=precision)
-        image = image_tower(weights, config, built.preprocessing, precision=precision)
-        _save(text, built.directory / TEXT_TOWER)
-        _save(image, built.directory / IMAGE_TOWER)
-        tokenizer = read_tokenizer(self.files.directory)
-        (built.directory / TOKENIZER).write_text(tokenizer, encoding="utf-8")
-        built.write()
+    def _tower(self, folder: Path, modality: Modality, precision: str | None) -> PreparedTower:
+        """Try the precisions of one tower; the network of the best stays in `folder`."""
+        others = [vectors for other, vectors in self._expected.items() if other != modality]
+        found = []
+        for name, run in self._candidates(folder, modality, precision):
+            found.append(
+                trials.judge(name, run, self._waiting(modality), self._expected[modality], others)
+            )
+        self._say(f"{modality}: timing {', '.join(each.precision for each in found)}")
+        inputs = self.samples.get(modality) or networks.SHORT_AND_LONG[modality][0]
+        tower = trials.choose(found, modality, self._inputs, inputs)
+        for trial in tower.trials:
+            self._say(f"{modality} in {trial}")
+        self._say(f"{modality} will run in {tower.precision}, {tower.batch} at a time")
+        for path in folder.glob(f"{modality}.*.*"):
+            if path.name.startswith(f"{modality}.{tower.precision}."):
+                path.rename(folder / f"{modality}{path.suffix}")
+            else:
+                path.unlink()
+        return tower
+
+    def _candidates(
+        self, folder: Path, modality: Modality, precision: str | None
+    ) -> Iterator[tuple[str, trials.Run]]:
+        """Runs of one tower in each precision that is tried."""
+        if self.device != "cpu":
+            for name in ("fp16", "fp32"):
+                if precision in (None, name):
+                    # Each its own weights: a network changes its precision in place.
+                    network = self.files.checkpoint.towers()[modality]
+                    yield name, TorchNetwork(network, name, self.device)
+            return
+        feeds = networks.calibration(self._inputs, modality, self.samples.get(modality, ()))
+        for name, make in networks.precisions().items():
+            if precision in (None, name) and (feeds or name == "fp32"):
+                self._say(f"{modality}: making {name}")
+                path = folder / f"{modality}.{name}.xml"
+                # Anew for each, since quantising changes a network in place.
+                full = networks.convert(self._torch[modality], modality, self._inputs)
+                networks.save(make(full, feeds), path, name)
+                yield name, Compiled(path, name, threads=usable_processors(), streams=1)
+
+    def _complete(self, folder: Path, towers: Mapping[Modality, PreparedTower]) -> Prepared:
+        checkpoint = self.files.checkpoint
+        tokenizer = checkpoint.serialised_tokenizer()
+        (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+        precision = "/".join(sorted({tower.precision for tower in towers.values()}))
+        prepared = Prepared(
+            directory=folder,
+            description=self.files.describe(precision),
+            tokenization=checkpoint.tokenization,
+            preprocessing=checkpoint.preprocessing,
+            towers=towers,
+        )
+        prepared.write()
+        return prepared
 
     def _keep(self, built: Prepared) -> Prepared:
-        """Put a candidate in place by a rename, once everything is on disk."""
-        final = prepared_directory(self.models, self.files, built.description.precision)
-        if built.directory != final:
-            for path in built.directory.iterdir():
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-            shutil.rmtree(final, ignore_errors=True)  # of another format, or without a manifest
+        """Put the model in place by a rename, once everything is on disk."""
+        final = prepared_directory(self.models, self.files, self.device)
+        for path in built.directory.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if final.exists():
+            earlier = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=self.models))
+            final.rename(earlier)
+            built.directory.rename(final)
+            shutil.rmtree(earlier, ignore_errors=True)
+        else:
             built.directory.rename(final)
         return dataclasses.replace(built, directory=final)
 
+    def _waiting(self, modality: Modality) -> Queue:
+        return self._inputs.queue(modality, self.samples.get(modality, ()), Purpose.DOCUMENT)
 
-def _save(model: onnx.ModelProto, path: Path) -> None:
-    """Weights beside the graph: a protobuf ends at 2 GB, and a file is mapped, not copied."""
-    onnx.save(model, path, save_as_external_data=True, location=f"{path.name}.weights")
+    def _say(self, message: str) -> None:
+        self.progress(f"Preparing {self.files.name}: {message}")
+
+    @functools.cached_property
+    def _inputs(self) -> Inputs:
+        checkpoint = self.files.checkpoint
+        tokenizer = Tokenizer(checkpoint.serialised_tokenizer(), checkpoint.tokenization)
+        return Inputs(lambda: tokenizer, checkpoint.preprocessing)
+
+    @functools.cached_property
+    def _torch(self) -> Mapping[Modality, torch.nn.Module]:
+        self._say("reading the weights")
+        return self.files.checkpoint.towers()
+
+    @functools.cached_property
+    def _expected(self) -> dict[Modality, Vectors]:
+        """Vectors of the samples by torch in full precision."""
+        self._say("encoding samples in full precision")
+        return {
+            modality: trials.encode(TorchNetwork(network, "fp32", "cpu"), self._waiting(modality))
+            for modality, network in self._torch.items()
+        }
 
 
 @contextlib.contextmanager

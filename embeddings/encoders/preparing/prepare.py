@@ -1,6 +1,6 @@
-"""Have a model ready for ONNX Runtime, without torch in the asking process.
+"""Have a model ready for this machine, without torch in the asking process.
 
-`python -m embeddings.encoders.preparing.prepare MODEL DIRECTORY PRECISION` is what is run instead.
+`python -m embeddings.encoders.preparing.prepare MODEL DIRECTORY DEVICE` is what is run instead.
 """
 
 from __future__ import annotations
@@ -15,28 +15,27 @@ from typing import Final
 
 from embeddings.encoders.base import EncoderError
 from embeddings.encoders.finding.model_files import local_files, resolve_model
-from embeddings.encoders.finding.prepared import Prepared, check_precision, find_prepared
+from embeddings.encoders.finding.prepared import Prepared, find_prepared
 
 Progress = Callable[[str], None]
 PROJECT: Final = Path(__file__).resolve().parents[3]
-LIBRARIES: Final = ("torch", "transformers", "onnx")
+LIBRARIES: Final = ("torch", "transformers", "nncf")
 
 
 def ensure_prepared(
-    model: str, directory: Path, *, precision: str = "auto", progress: Progress
+    model: str, directory: Path, *, device: str = "cpu", progress: Progress
 ) -> Prepared:
     """The prepared model; prepared now, on the demo catalogue, where it is not yet.
 
     Safe from several processes at once. Raises EncoderError.
     """
-    check_precision(precision)
     files = local_files(model)
-    prepared = find_prepared(directory, files, precision) if files else None
+    prepared = find_prepared(directory, files, device) if files else None
     if prepared is None:
         require_libraries()  # before a download that would be in vain
         files = resolve_model(model)
-        _prepare_in_child(model, directory, precision, progress)
-        prepared = find_prepared(directory, files, precision)
+        _prepare_in_child(model, directory, device, progress)
+        prepared = find_prepared(directory, files, device)
     if prepared is None:
         raise EncoderError(
             f"The model {model!r} changed on disk while it was being prepared: try again."
@@ -54,10 +53,10 @@ def require_libraries() -> None:
         )
 
 
-def _prepare_in_child(model: str, directory: Path, precision: str, progress: Progress) -> None:
+def _prepare_in_child(model: str, directory: Path, device: str, progress: Progress) -> None:
     """Prepare in another process: torch is slow to import and would stay in memory."""
     command = [sys.executable, "-m", "embeddings.encoders.preparing.prepare"]
-    arguments = [model, str(directory.resolve()), precision]
+    arguments = [model, str(directory.resolve()), device]
     error = ""
     with subprocess.Popen(
         command + arguments, cwd=PROJECT, stdout=subprocess.PIPE, text=True, encoding="utf-8"
@@ -84,12 +83,12 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(json.dumps({key: message}) + "\n")
         sys.stdout.flush()
 
-    model, directory, precision = arguments
+    model, directory, device = arguments
     try:
         export_missing(
             model,
             Path(directory),
-            precision=precision,
+            device=device,
             progress=lambda message: say("progress", message),
         )
     except EncoderError as exc:

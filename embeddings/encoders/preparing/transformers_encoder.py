@@ -58,11 +58,6 @@ class TransformersEncoder(Encoder):
             out[start : start + BATCH] = vectors.cpu().numpy()
         return unit(out)
 
-    def state_dict(self) -> dict[str, NDArray[np.float32]]:
-        """Every weight, by transformers' names."""
-        state = self._load().towers[Modality.TEXT].model.state_dict()
-        return {name: value.cpu().numpy() for name, value in state.items()}
-
     def close(self) -> None:
         with self._lock:
             self._loaded = None

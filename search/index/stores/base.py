@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +23,33 @@ Halves: TypeAlias = NDArray[np.float16]
 Scores: TypeAlias = NDArray[np.float32]
 """float32 (n,), inner products of the query with the stored (float16) vectors."""
 
-MEAN_PRIOR: Final = 10
-"""Zero vectors that :meth:`VectorStore.mean` counts beside the real ones."""
+T = TypeVar("T")
+
+SAMPLE: Final = 1024
+"""Vectors of :meth:`VectorStore.sample` at most."""
 
 
 class StoreError(Exception):
     """A vector store cannot do what was asked; the message names the mend."""
+
+
+class IdSet:
+    """Ids that a search is limited to. Immutable.
+
+    What a store derives from them, such as a bitmap of its rows, is kept beside them for as long
+    as what it was derived for lives: whoever keeps the set saves the work.
+    """
+
+    def __init__(self, ids: Ids) -> None:
+        """`ids` ascending and unique."""
+        self.ids = ids
+        self._derived: WeakKeyDictionary[object, object] = WeakKeyDictionary()
+
+    def derived(self, owner: object, make: Callable[[Ids], T]) -> T:
+        """What `make` made of the ids for `owner`, which it must not refer to."""
+        if (found := self._derived.get(owner)) is None:
+            found = self._derived[owner] = make(self.ids)
+        return found  # type: ignore[return-value]  # one owner, one kind of thing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +91,13 @@ class Tuning:
     group of queries."""
     effort: int
     previous_effort: int
+
+
+def sample_order(ids: Ids) -> NDArray[np.uint64]:
+    """A number for each id, as good as random: a sample is the ids of the lowest."""
+    mixed = ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(32))) * np.uint64(0xD6E8FEB86659FD93)
+    return np.asarray(mixed ^ (mixed >> np.uint64(32)), dtype=np.uint64)
 
 
 class VectorStore(ABC):
@@ -115,11 +145,11 @@ class VectorStore(ABC):
         """Change-log position of what readers see."""
 
     @abstractmethod
-    def search(self, vectors: Vectors, k: int, *, allowed_ids: Ids | None = None) -> list[Matches]:
+    def search(self, vectors: Vectors, k: int, *, allowed: IdSet | None = None) -> list[Matches]:
         """Find the `k` vectors of highest inner product for every row of `vectors`.
 
-        `allowed_ids` (sorted, unique) limits the answer to those ids: the filter holds inside
-        the search, so min(k, matching) results always come back. One Matches a row.
+        `allowed` limits the answer to those ids: the filter holds inside the search, so
+        min(k, matching) results always come back. One Matches a row.
         """
 
     @abstractmethod
@@ -131,10 +161,17 @@ class VectorStore(ABC):
         """The vectors of `ids`, in that order. Raises StoreError where one is absent."""
 
     @abstractmethod
-    def mean(self) -> NDArray[np.float32]:
-        """Sum of all live vectors over (count + MEAN_PRIOR): the modality's centre, float32 (d,).
+    def scores(self, vector: NDArray[np.float32], ids: Ids) -> Scores:
+        """Inner products of one query, float32 (d,), with the vectors of `ids`, in that order.
 
-        The prior keeps the centre of a nearly empty store near zero.
+        NaN where an id has no vector.
+        """
+
+    @abstractmethod
+    def sample(self) -> Vectors:
+        """Vectors that stand for all: those of the SAMPLE ids that `sample_order` puts first.
+
+        The same in every process that sees the same vectors.
         """
 
     @abstractmethod

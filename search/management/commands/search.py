@@ -11,7 +11,8 @@ from catalog.ingest.images import ImageRefused, decode_query_image
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from search.answer.answering import Hit, UnknownItem, search
-from search.answer.query import QueryError, SearchQuery
+from search.answer.query import QueryError
+from search.answer.syntax import ask
 
 
 class Command(BaseCommand):
@@ -21,12 +22,15 @@ class Command(BaseCommand):
         parser.add_argument("query", nargs="?", default="", help="words to look for")
         parser.add_argument("--image", type=Path, help="a picture to look for")
         parser.add_argument("--top", type=int, default=5, metavar="N", help="results (5)")
+        parser.add_argument(
+            "--all", action="store_true", help="also what is not relevant, nearest first"
+        )
         parser.add_argument("--json", action="store_true", help="one JSON object a line")
 
     def handle(self, *_args: Any, query: str, image: Path | None, top: int, **options: Any) -> None:
         try:
             picture = decode_query_image(image.read_bytes()) if image else None
-            results = search(SearchQuery(text=query, image=picture, top_n=top))
+            results = search(ask(query, image=picture, top_n=top, all=options["all"]))
         except OSError as exc:
             raise CommandError(f"--image {image}: {exc.strerror}.") from exc
         except ImageRefused as exc:
@@ -49,7 +53,7 @@ def _as_json(hit: Hit) -> str:
         {
             "item_id": hit.item.item_id,
             "score": round(hit.score, 6),
-            "modality": hit.modality.value,
+            "modality": hit.matched,
             "title": hit.item.title,
             "caption": hit.item.caption,
             "category": hit.item.category,
@@ -62,4 +66,4 @@ def _as_json(hit: Hit) -> str:
 
 def _as_line(rank: int, hit: Hit) -> str:
     words = hit.item.title or hit.item.caption
-    return f"{rank:3}. {hit.score:+.3f}  {hit.item.item_id}  {words[:80]}"
+    return f"{rank:3}. {hit.score:.3f}  {hit.item.item_id}  {words[:80]}"

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from embeddings.encoders.base import Modality
 from embeddings.encoders.preparing.export import export_missing
 from embeddings.encoders.preparing.parity import Samples
 from embeddings.encoders.preparing.transformers_encoder import TransformersEncoder
-from embeddings.encoders.serving.onnx_encoder import OnnxEncoder
+from embeddings.encoders.serving.prepared_encoder import PreparedEncoder
 from tests.embeddings.encoders.tiny_clip import build_tiny_clip
 
 TEXTS = [
@@ -46,7 +47,7 @@ def samples() -> Samples:
     colours, things = ("red", "blue", "green"), ("fox", "boat", "apple", "tree")
     places = ("at night", "in snow", "on a table", "by the sea", "far away")
     texts = [f"a {c} {t} {p}" for c in colours for t in things for p in places]
-    return Samples(texts, pictures(len(texts)))
+    return {Modality.TEXT: texts, Modality.IMAGE: pictures(len(texts))}
 
 
 @pytest.fixture(scope="session")
@@ -57,10 +58,18 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def models(tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory where the tiny CLIP is prepared in both precisions."""
-    directory = tmp_path_factory.mktemp("models")
-    for precision in ("fp32", "int8"):
-        export_missing(str(tiny_clip), directory, precision=precision, samples=samples)
+    """A directory where the tiny CLIP is prepared in fp32."""
+    return prepared(tiny_clip, tmp_path_factory.mktemp("models"), "fp32")
+
+
+@pytest.fixture(scope="session")
+def dynamic_models(tiny_clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory where it is prepared in int8."""
+    return prepared(tiny_clip, tmp_path_factory.mktemp("models"), "int8-dynamic")
+
+
+def prepared(model: Path, directory: Path, precision: str) -> Path:
+    export_missing(str(model), directory, precision=precision, samples=samples)
     return directory
 
 
@@ -70,10 +79,10 @@ def reference(tiny_clip: Path) -> TransformersEncoder:
 
 
 @pytest.fixture
-def fp32(tiny_clip: Path, models: Path) -> OnnxEncoder:
-    return OnnxEncoder(str(tiny_clip), models, precision="fp32")
+def fp32(tiny_clip: Path, models: Path) -> PreparedEncoder:
+    return PreparedEncoder(str(tiny_clip), models)
 
 
 @pytest.fixture
-def int8(tiny_clip: Path, models: Path) -> OnnxEncoder:
-    return OnnxEncoder(str(tiny_clip), models, precision="int8")
+def int8(tiny_clip: Path, dynamic_models: Path) -> PreparedEncoder:
+    return PreparedEncoder(str(tiny_clip), dynamic_models)

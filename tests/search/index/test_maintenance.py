@@ -18,7 +18,7 @@ from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.retiring import free, retire_space
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from search.index import maintenance
 from search.index.space_index import active_index, space_directory, synced_index
 from search.index.stores.faiss.snapshot import SnapshotDirectory
@@ -45,7 +45,7 @@ def test_a_space_opened_again_holds_no_ghosts(
         indexed_items[name].delete()
     again = take_over("colour")
 
-    assert {hit.item.item_id for hit in search(SearchQuery(text="red")).hits} == {"blue", "words"}
+    assert {hit.item.item_id for hit in search(ask("red", all=True)).hits} == {"blue", "words"}
     assert all(each.agrees for each in maintenance.compare(active_index()))
     assert VectorChange.objects.exclude(space=again).filter(space=space).count() == 0
 
@@ -150,7 +150,7 @@ def test_rebuild_writes_a_modality_that_became_empty() -> None:
 @pytest.mark.usefixtures("indexed_items")
 def test_rebuild_mends_what_check_index_calls_damaged(space: EmbeddingSpace) -> None:
     call_command("rebuild_index", stdout=io.StringIO())
-    (file,) = (space_directory(space) / "image").rglob("total.npy")
+    (file,) = (space_directory(space) / "image").rglob("live.npy")
     file.write_bytes(b"?" * file.stat().st_size)
     told = io.StringIO()
     with pytest.raises(CommandError, match="Files of the index are damaged"):
@@ -169,7 +169,7 @@ def test_a_vector_that_no_index_can_hold_is_named_and_made_again(
     space: EmbeddingSpace, indexed_items: dict[str, Item], logged: bool
 ) -> None:
     call_command("rebuild_index", stdout=io.StringIO())
-    (file,) = (space_directory(space) / "text").rglob("total.npy")
+    (file,) = (space_directory(space) / "text").rglob("live.npy")
     file.write_bytes(b"?" * file.stat().st_size)
     row = Embedding.objects.get(item=indexed_items["red"])
     not_finite = b"\x00\x7e" * (len(row.vector) // 2)

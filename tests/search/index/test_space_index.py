@@ -15,7 +15,7 @@ from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.query_vectors import encode_query, recent_query_vectors
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from search.index import maintenance, space_index, stored_vectors
 from search.index.space_index import SpaceIndex, active_index, space_directory
 from search.index.stores.base import Ids, Tuning, Vectors, VectorStore
@@ -25,7 +25,7 @@ from tests.numpy_store import NumpyStore
 
 
 def answers(top_n: int = 10) -> list[tuple[str, float]]:
-    hits = search(SearchQuery(text="red", top_n=top_n)).hits
+    hits = search(ask("red", top_n=top_n, all=True)).hits
     return [(hit.item.item_id, hit.score) for hit in hits]
 
 
@@ -234,7 +234,7 @@ def test_recall_is_measured_on_what_people_asked_too(
     monkeypatch.setattr(pictures, "tune", remember)
     maintenance.measure_recall(index)
     for number in range(maintenance.RECALL_SAMPLE + 6):
-        search(SearchQuery(text=f"question {number}"))
+        search(ask(f"question {number}"))
     maintenance.measure_recall(index)
 
     assert groups == [[3], [3, maintenance.RECALL_SAMPLE]]

@@ -15,7 +15,7 @@ from catalog.models import Item
 from embeddings import worker
 from embeddings.models import EmbeddingJob
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from tests.encoders import POISON
 from tests.search.pages.page_reading import links, text_of, tiles
 
@@ -46,7 +46,7 @@ def test_item_page_shows_facts_and_links_its_filters(client: Client, make_item: 
 def test_item_page_shows_similar_items_as_the_search_ranks_them(
     client: Client, indexed_items: dict[str, Item]
 ) -> None:
-    found = search(SearchQuery(like="red", top_n=12))
+    found = search(ask(like="red", top_n=12))
     response = client.get("/items/red/")
     assert tiles(response) == [hit.item.item_id for hit in found.hits]
     assert links(response)["More like this"] == "/?like=red"

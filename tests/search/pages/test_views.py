@@ -17,7 +17,7 @@ from catalog.models import Item
 from embeddings import overview, worker
 from embeddings.models import EmbeddingSpace
 from search.answer.answering import search
-from search.answer.query import SearchQuery
+from search.answer.syntax import ask
 from search.pages import query_pictures
 from search.pages.addresses import PAGE_SIZE
 from tests.conftest import picture
@@ -68,7 +68,7 @@ def test_landing_without_demo_gives_no_examples(
 def test_search_shows_what_the_service_finds_in_order(
     client: Client, indexed_items: dict[str, Item]
 ) -> None:
-    found = search(SearchQuery(text="blue", top_n=24))
+    found = search(ask("blue", top_n=24))
     response = client.get("/", {"q": "blue"})
     assert tiles(response) == [hit.item.item_id for hit in found.hits]
     assert tiles(response)[0] == "blue"
@@ -82,7 +82,7 @@ def test_search_shows_thumbnail_with_size_and_alternative_text(
 ) -> None:
     item = make_item(item_id="cup", colour="red", caption='a "tall" cup', title="Cup")
     worker.drain()
-    page = text_of(client.get("/", {"q": "red"}))
+    page = text_of(client.get("/", {"q": "red", "all": "1"}))
     image = f'<img src="{item.image.url}" alt="a &quot;tall&quot; cup" width="32" height="32"'
     assert image in page
 
@@ -148,27 +148,28 @@ def test_search_without_a_hit_offers_the_way_back(
 ) -> None:
     response = client.get("/", {"q": "red", "category": "none such"})
     assert response.status_code == 200
-    assert "No item has all of these filters." in text_of(response)
+    assert "Nothing that was asked for has these filters." in text_of(response)
     assert links(response)["Search without them"] == "/?q=red"
+    assert links(response)["See the nearest anyway"] == "/?q=red&category=none+such&all=1"
 
 
 def test_search_before_anything_is_indexed_says_so(client: Client, make_item: MakeItem) -> None:
     make_item(colour="red")
-    assert "No item is indexed yet." in text_of(client.get("/", {"q": "red"}))
+    assert "No item is indexed yet." in text_of(client.get("/", {"q": "sea", "all": "1"}))
 
 
 def test_search_pages_through_everything_once(client: Client, space: EmbeddingSpace) -> None:
     made = {*_many(PAGE_SIZE + 2)}
     worker.drain()
-    first = client.get("/", {"q": "red", "tag": []})
+    first = client.get("/", {"q": "red", "all": "1"})
     assert len(tiles(first)) == PAGE_SIZE
     assert "1–24 of 26" in text_of(first)
     assert "Previous" not in links(first)
-    assert links(first)["More"] == f"/?q=red&offset={PAGE_SIZE}"
+    assert links(first)["More"] == f"/?q=red&all=1&offset={PAGE_SIZE}"
     second = client.get(links(first)["More"])
     assert len(tiles(second)) == 2
     assert "25–26 of 26" in text_of(second)
-    assert links(second)["Previous"] == "/?q=red"
+    assert links(second)["Previous"] == "/?q=red&all=1"
     assert "More" not in links(second)
     assert {*tiles(first), *tiles(second)} == made
 

@@ -14,7 +14,7 @@ from search.index.stores.base import Halves, Ids
 from search.index.stores.faiss.ann import BLOCK_ROWS, TRAINING_ROWS, AnnIndex
 from search.index.stores.faiss.frozen import State
 from search.index.stores.faiss.plan import REPLAN_FACTOR, Kind, Plan
-from search.index.stores.faiss.segment import INDEX, LIVE, ROW_IDS, TOTAL, VECTORS
+from search.index.stores.faiss.segment import INDEX, LIVE, ROW_IDS, VECTORS
 from search.index.stores.faiss.snapshot import Snapshot
 
 DELTA_ROWS: Final = 8192
@@ -85,7 +85,6 @@ def write(state: State, folder: Path, plan: Plan, *, threads: int) -> Written:
     vectors = _write_vectors(source, rows, folder / VECTORS)
     np.save(folder / ROW_IDS, source.ids[rows])
     np.save(folder / LIVE, np.packbits(alive[rows], bitorder="little"))
-    np.save(folder / TOTAL, state.total)
     if plan.kind is Kind.EXACT:
         return Written(rows=rows.size, trained_rows=rows.size)
     if old is not None and state.segment.folder is not None:

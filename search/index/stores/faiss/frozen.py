@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from search.index.stores.base import Halves, Ids, StoreError
+from search.index.stores.base import SAMPLE, Halves, Ids, StoreError, Vectors, sample_order
 from search.index.stores.faiss.ann import Mask, Selector
 from search.index.stores.faiss.blocks import ExactBlock, places_in
 from search.index.stores.faiss.segment import Segment
@@ -31,8 +31,6 @@ class State:
     """The delta: rows added since the snapshot."""
     delta_live: Mask
     """The same as `live` over the rows of all blocks, in order."""
-    total: NDArray[np.float64]
-    """Sum of the live vectors: exact, as float16 values are multiples of 2**-24."""
     count: int
     """Live vectors."""
     position: int
@@ -79,16 +77,36 @@ class State:
             vectors[here] = self.blocks[number].index.vectors[places[here]]
         return vectors
 
+    @cached_property
+    def sample(self) -> Vectors:
+        """See VectorStore.sample."""
+        rows = self.segment.sampled_rows
+        living = rows[self.live[rows]]
+        if living.size < min(SAMPLE, self.live_rows):  # too many have gone
+            ids = self.live_ids()
+        else:
+            ids = np.concatenate((self.segment.row_ids[living], self._delta_by_id[0]))
+        chosen = ids[np.argsort(sample_order(ids))[:SAMPLE]]
+        return self.fetch(chosen).astype(np.float32)
+
     def fetch(self, ids: Ids) -> Halves:
         """Vectors of `ids`, in that order. Raises StoreError where one is absent."""
-        vectors = np.empty((ids.size, self.segment.vectors.shape[1]), dtype=np.float16)
-        rows = self.rows_of(ids)
-        old, new = np.flatnonzero(rows >= 0), np.flatnonzero(rows < 0)
-        vectors[old] = self.segment.vectors[rows[old]]
-        delta_ids, delta_rows = self._delta_by_id
-        places = places_in(delta_ids, ids[new])
-        if (places < 0).any():
-            missing = ids[new[places < 0]][0]
+        vectors, present = self.look_up(ids)
+        if not present.all():
+            missing = ids[~present][0]
             raise StoreError(f"No vector for id {missing}: ask only for ids of the store.")
-        vectors[new] = self.delta_vectors(delta_rows[places])
         return vectors
+
+    def look_up(self, ids: Ids) -> tuple[Halves, Mask]:
+        """The vector of each id, in that order, zeros where it has none, and which ones have."""
+        vectors = np.zeros((ids.size, self.segment.vectors.shape[1]), dtype=np.float16)
+        rows = self.rows_of(ids)
+        present = rows >= 0
+        vectors[present] = self.segment.vectors[rows[present]]
+        delta_ids, delta_rows = self._delta_by_id
+        new = np.flatnonzero(~present)
+        places = places_in(delta_ids, ids[new])
+        new, places = new[places >= 0], places[places >= 0]
+        vectors[new] = self.delta_vectors(delta_rows[places])
+        present[new] = True
+        return vectors, present

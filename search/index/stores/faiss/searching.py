@@ -5,70 +5,105 @@ from __future__ import annotations
 import dataclasses
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.index.stores.base import Ids, Matches, Vectors
-from search.index.stores.faiss.ann import BLOCK_ROWS, SCAN_ROWS, AnnIndex, Selector
-from search.index.stores.faiss.blocks import ExactBlock, places_in
+from search.index.stores.base import Ids, IdSet, Matches, Scores, Vectors
+from search.index.stores.faiss.ann import BLOCK_ROWS, SCAN_ROWS, AnnIndex, Mask, Selector
+from search.index.stores.faiss.blocks import ExactBlock
 from search.index.stores.faiss.frozen import State
 from search.index.stores.faiss.plan import candidates, scan_is_cheaper
 from search.index.stores.ranking import NO_MATCHES, best, exact_scores, merge
 
+FEW_IDS: Final = 64
+"""Looking an id up costs as much as passing over so many rows."""
 
-@dataclasses.dataclass(frozen=True)
-class _Allowed:
-    """Rows of a state's segment that may be found."""
 
-    state: State
-    rows: NDArray[np.int64] | None
-    """None: every live one."""
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Places:
+    """Where a state holds the ids of a set. Kept with the set, so it must not hold the state."""
+
+    rows: NDArray[np.int64]
+    """Live rows of the segment, ascending."""
+    delta: Mask
+    """Live rows of the delta."""
+    segment_rows: int
 
     @classmethod
-    def of(cls, state: State, allowed_ids: Ids | None) -> _Allowed:
-        if allowed_ids is None:
-            return cls(state, None)
-        rows = state.rows_of(allowed_ids)
-        return cls(state, np.sort(rows[rows >= 0]))
+    def of(cls, state: State, ids: Ids) -> _Places:
+        segment = state.segment
+        if ids.size < len(segment) / FEW_IDS:
+            rows = state.rows_of(ids)
+            rows = np.sort(rows[rows >= 0])
+        else:
+            rows = np.flatnonzero(np.isin(segment.row_ids, ids) & state.live)
+        return cls(rows, np.isin(state.delta_ids(), ids) & state.delta_live, len(segment))
 
     @cached_property
-    def count(self) -> int:
-        return self.state.live_rows if self.rows is None else self.rows.size
-
-    def listed(self) -> NDArray[np.int64]:
-        """Ascending."""
-        return np.flatnonzero(self.state.live) if self.rows is None else self.rows
-
-    def selector(self) -> Selector | None:
-        if self.rows is None:
-            return self.state.live_selector
-        mask = np.zeros(len(self.state.segment), np.bool_)
+    def selector(self) -> Selector:
+        mask = np.zeros(self.segment_rows, np.bool_)
         mask[self.rows] = True
         return Selector(mask)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Allowed:
+    """Rows of a state that may be found."""
+
+    state: State
+    places: _Places | None
+    """None: every live one."""
+
+    @classmethod
+    def of(cls, state: State, allowed: IdSet | None) -> _Allowed:
+        if allowed is None:
+            return cls(state, None)
+        return cls(state, allowed.derived(state, lambda ids: _Places.of(state, ids)))
+
+    @property
+    def count(self) -> int:
+        """Of the segment."""
+        return self.state.live_rows if self.places is None else self.places.rows.size
+
+    def listed(self) -> NDArray[np.int64]:
+        """Of the segment, ascending."""
+        return np.flatnonzero(self.state.live) if self.places is None else self.places.rows
+
+    def selector(self) -> Selector | None:
+        return self.state.live_selector if self.places is None else self.places.selector
+
+    @property
+    def delta(self) -> Mask:
+        return self.state.delta_live if self.places is None else self.places.delta
+
+
 def search(
-    state: State, queries: Vectors, k: int, *, allowed_ids: Ids | None, effort: int
+    state: State, queries: Vectors, k: int, *, allowed: IdSet | None, effort: int
 ) -> list[Matches]:
     """Best `k` for each query; approximate where the segment's index is."""
-    allowed = _Allowed.of(state, allowed_ids)
+    may_be_found = _Allowed.of(state, allowed)
     block, index = state.segment.block, state.segment.index
     found = [NO_MATCHES] * len(queries)
-    if allowed.count and index is not None:
-        found = _search_index(index, allowed, queries, k, effort)
-    elif allowed.count and block is not None:
-        selector = allowed.selector()
-        found = [
-            block.search(query, k, wanted=allowed.count, selector=selector) for query in queries
-        ]
-    return _with_delta(state, found, queries, k, allowed_ids=allowed_ids)
+    if may_be_found.count and index is not None:
+        found = _search_index(index, may_be_found, queries, k, effort)
+    elif may_be_found.count and block is not None:
+        wanted, selector = may_be_found.count, may_be_found.selector()
+        found = [block.search(query, k, wanted=wanted, selector=selector) for query in queries]
+    return _with_delta(may_be_found, found, queries, k)
 
 
 def search_exactly(state: State, queries: Vectors, k: int) -> list[Matches]:
     """Best `k` for each query by reading every live vector."""
-    found = _scan(_Allowed.of(state, None), queries, k)
-    return _with_delta(state, found, queries, k, allowed_ids=None)
+    every = _Allowed.of(state, None)
+    return _with_delta(every, _scan(every, queries, k), queries, k)
+
+
+def scores(state: State, query: NDArray[np.float32], ids: Ids) -> Scores:
+    """Exact score of each id, NaN where it has no vector."""
+    vectors, present = state.look_up(ids)
+    return np.where(present, exact_scores(vectors, query), np.float32(np.nan))
 
 
 def _search_index(
@@ -116,15 +151,12 @@ def _scan(allowed: _Allowed, queries: Vectors, k: int) -> list[Matches]:
     return answers
 
 
-def _with_delta(
-    state: State, found: list[Matches], queries: Vectors, k: int, *, allowed_ids: Ids | None
-) -> list[Matches]:
+def _with_delta(allowed: _Allowed, found: list[Matches], queries: Vectors, k: int) -> list[Matches]:
     answers = list(found)
-    ends = accumulate((len(block.ids) for block in state.blocks), initial=0)
-    for block, (start, stop) in zip(state.blocks, pairwise(ends), strict=True):
-        mask = state.delta_live[start:stop]
-        if allowed_ids is not None:
-            mask = mask & (places_in(allowed_ids, block.ids) >= 0)
+    blocks = allowed.state.blocks
+    ends = accumulate((len(block.ids) for block in blocks), initial=0)
+    for block, (start, stop) in zip(blocks, pairwise(ends), strict=True):
+        mask = allowed.delta[start:stop]
         wanted = int(np.count_nonzero(mask))
         if not wanted:
             continue

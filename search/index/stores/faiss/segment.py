@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.index.stores.base import Halves, Ids, StoreError
+from search.index.stores.base import SAMPLE, Halves, Ids, StoreError, sample_order
 from search.index.stores.faiss.ann import AnnIndex, Mask
 from search.index.stores.faiss.blocks import ExactBlock, places_in
 from search.index.stores.faiss.plan import Kind
@@ -21,8 +22,6 @@ VECTORS: Final = "vectors.npy"
 """float16 (rows, d)."""
 LIVE: Final = "live.npy"
 """uint8: a bit a row, least significant first; 0 where the row was dead already."""
-TOTAL: Final = "total.npy"
-"""float64 (d,): sum of the live vectors."""
 INDEX: Final = "index.faiss"
 """Absent where the kind is exact."""
 
@@ -38,7 +37,6 @@ class Segment:
     vectors: Halves
     live: Mask
     """As of the snapshot."""
-    total: NDArray[np.float64]
     index: AnnIndex | None
     """None where the search is exact."""
     block: ExactBlock | None
@@ -58,7 +56,6 @@ class Segment:
             row_ids=no_ids,
             vectors=no_vectors,
             live=np.empty(0, np.bool_),
-            total=np.zeros(dimension),
             index=None,
             block=ExactBlock.of(no_ids, no_vectors),
             sorted_ids=no_ids,
@@ -77,7 +74,6 @@ class Segment:
             row_ids: Ids = np.load(folder / ROW_IDS, mmap_mode="r")
             vectors: Halves = np.load(folder / VECTORS, mmap_mode="r")
             bits = np.load(folder / LIVE)
-            total = np.load(folder / TOTAL)
             index = None if kind is Kind.EXACT else AnnIndex.open(folder / INDEX, kind)
         except (OSError, ValueError, RuntimeError) as exc:
             raise StoreError(f"{folder} cannot be opened ({exc}): run rebuild_index.") from exc
@@ -93,12 +89,17 @@ class Segment:
             row_ids=row_ids,
             vectors=vectors,
             live=live,
-            total=total,
             index=index,
             block=ExactBlock.of(row_ids, vectors) if index is None else None,
             sorted_ids=sorted_ids,
             sorted_rows=sorted_rows,
         )
+
+    @cached_property
+    def sampled_rows(self) -> NDArray[np.int64]:
+        """Live rows whose ids come first in `sample_order`: two samples, for some will die."""
+        rows = np.flatnonzero(self.live)
+        return rows[np.argsort(sample_order(self.row_ids[rows]))[: 2 * SAMPLE]]
 
     @property
     def position(self) -> int:

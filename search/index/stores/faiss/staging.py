@@ -22,7 +22,6 @@ class Writer:
         self.segment = segment
         self._live: Mask = segment.live.copy()
         self._live_shared = False
-        self._total = segment.total.copy()
         self._count = int(np.count_nonzero(segment.live))
         self._blocks: list[ExactBlock] = []
         self._delta_live = bytearray()  # 1 where live
@@ -35,7 +34,6 @@ class Writer:
     def upsert(self, ids: Ids, vectors: Halves) -> None:
         """Append rows, after tombstoning those they replace. ids unique."""
         self.remove(ids)
-        self._total += vectors.sum(axis=0, dtype=np.float64)
         self._count += ids.size
         first = len(self._delta_live)
         self._delta_rows.update(zip(ids.tolist(), range(first, first + ids.size), strict=True))
@@ -58,7 +56,6 @@ class Writer:
         delta_rows = [row for key in ids.tolist() if (row := self._delta_rows.pop(key, -1)) >= 0]
         for row in delta_rows:
             self._delta_live[row] = 0
-            self._total -= self._delta_vector(row)
         rows = self.segment.rows_of(np.unique(ids))
         rows = rows[rows >= 0]
         rows = rows[self._live[rows]]
@@ -66,7 +63,6 @@ class Writer:
             if self._live_shared:
                 self._live, self._live_shared = self._live.copy(), False
             self._live[rows] = False
-            self._total -= self.segment.vectors[rows].sum(axis=0, dtype=np.float64)
         self._count -= len(delta_rows) + rows.size
 
     def freeze(self, position: int) -> State:
@@ -81,7 +77,6 @@ class Writer:
             live=self._live,
             blocks=(*self._blocks, *tail),
             delta_live=np.frombuffer(bytes(self._delta_live), dtype=np.bool_),
-            total=self._total.copy(),
             count=self._count,
             position=position,
         )
@@ -97,12 +92,6 @@ class Writer:
         newer = rows + np.flatnonzero(now.delta_live[rows:])
         writer.upsert(ids[newer], now.delta_vectors(newer))
         return writer
-
-    def _delta_vector(self, row: int) -> Halves:
-        block, place = divmod(row, DELTA_BLOCK_ROWS)
-        sealed = block < len(self._blocks)
-        vectors: Halves = self._blocks[block].index.vectors if sealed else self._tail_vectors
-        return np.asarray(vectors[place])
 
     def _copy_of_tail(self) -> ExactBlock:
         size = self._tail_size

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.index.stores.base import (
-    MEAN_PRIOR,
     Ids,
+    IdSet,
     Matches,
+    Scores,
     StoreError,
     StoreStats,
     Tuning,
@@ -121,11 +122,11 @@ class FaissStore(VectorStore):
     def position(self) -> int:
         return self._state.position
 
-    def search(self, vectors: Vectors, k: int, *, allowed_ids: Ids | None = None) -> list[Matches]:
+    def search(self, vectors: Vectors, k: int, *, allowed: IdSet | None = None) -> list[Matches]:
         state = self._state
         effort = self._efforts[state.segment.kind]
         queries = self._to_search(vectors)
-        return searching.search(state, queries, k, allowed_ids=allowed_ids, effort=effort)
+        return searching.search(state, queries, k, allowed=allowed, effort=effort)
 
     def ids(self) -> Ids:
         return self._state.live_ids()
@@ -133,9 +134,11 @@ class FaissStore(VectorStore):
     def fetch(self, ids: Ids) -> Vectors:
         return self._state.fetch(ids).astype(np.float32)
 
-    def mean(self) -> NDArray[np.float32]:
-        state = self._state
-        return np.asarray(state.total / (state.count + MEAN_PRIOR), dtype=np.float32)
+    def scores(self, vector: NDArray[np.float32], ids: Ids) -> Scores:
+        return searching.scores(self._state, self._to_search(vector[np.newaxis])[0], ids)
+
+    def sample(self) -> Vectors:
+        return self._state.sample
 
     def __len__(self) -> int:
         return self._state.count

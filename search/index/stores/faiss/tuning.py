@@ -38,7 +38,7 @@ def tune(
 
 def _recall(state: State, queries: Vectors, k: int, effort: int, truth: list[Matches]) -> float:
     """Share of the true matches found; a match with the k-th score is as good as the k-th."""
-    answers = searching.search(state, queries, k, allowed_ids=None, effort=effort)
+    answers = searching.search(state, queries, k, allowed=None, effort=effort)
     found = expected = 0
     for match, best in zip(answers, truth, strict=True):
         if best.scores.size:

@@ -13,15 +13,17 @@ from embeddings.encoders.finding.prepared import Prepared
 
 @pytest.fixture
 def folder(models: Path, tmp_path: Path) -> Path:
-    """Three revisions of one model and one of another, all in int8, oldest first."""
+    """Three revisions of one model and one of another, oldest first."""
     original = next(p for path in models.iterdir() if path.is_dir() and (p := Prepared.read(path)))
     for name, revision in (("clip", "a"), ("clip", "b"), ("other", "a"), ("clip", "c")):
-        directory = tmp_path / f"{name}-{revision}-int8"
+        directory = tmp_path / f"{name}-{revision}-cpu"
         shutil.copytree(original.directory, directory)
         description = dataclasses.replace(original.description, model=name, revision=revision)
         dataclasses.replace(original, directory=directory, description=description).write()
         (tmp_path / f"{name}-{revision}.json").write_text("{}")
     (tmp_path / ".preparing-xyz").mkdir()
+    (tmp_path / "old-a-int8").mkdir()
+    (tmp_path / "old-a-int8" / "manifest.json").write_text('{"format": 1}')
     return tmp_path
 
 
@@ -33,10 +35,10 @@ def test_sweep_keeps_the_newest_and_what_is_in_use(folder: Path) -> None:
     before = names(folder)
     assert sweep_prepared(folder, in_use={("clip", "a")}) == 0
     assert names(folder) == before
-    assert sweep_prepared(folder, in_use={("clip", "a")}, grace=0) == 2
-    assert names(folder) == {"clip-a-int8", "other-a-int8", "clip-c-int8"}
+    assert sweep_prepared(folder, in_use={("clip", "a")}, grace=0) == 3
+    assert names(folder) == {"clip-a-cpu", "other-a-cpu", "clip-c-cpu"}
     assert sweep_prepared(folder, in_use=set(), grace=0) == 1
-    assert names(folder) == {"other-a-int8", "clip-c-int8"}
+    assert names(folder) == {"other-a-cpu", "clip-c-cpu"}
     assert {path.stem for path in folder.glob("*.json")} == {"other-a", "clip-c"}
 
 

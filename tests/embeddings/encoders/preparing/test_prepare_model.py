@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 
 from catalog.models import Item
 from embeddings import samples as samples_module
+from embeddings.encoders.base import Modality
 from embeddings.encoders.preparing.parity import demo_samples
 from embeddings.samples import catalogue_samples
 
@@ -22,7 +23,7 @@ def test_the_command_says_which_precision_and_why(tiny_clip: Path) -> None:
     call_command("prepare_model", str(tiny_clip), "--precision", "fp32", stdout=out)
 
     lines = out.getvalue().splitlines()
-    assert f"{tiny_clip.name} is ready in fp32: fp32 was asked for" in lines
+    assert f"Preparing {tiny_clip.name}: ready, text in fp32, image in fp32" in lines
     assert lines[-1].startswith("Prepared in ")
 
 
@@ -35,7 +36,7 @@ def test_the_command_refuses_a_misspelt_name() -> None:
 def test_a_small_catalogue_leaves_the_demo_to_try_on(make_item: Callable[..., Item]) -> None:
     make_item(caption="one")
 
-    assert catalogue_samples().texts == demo_samples().texts
+    assert catalogue_samples()[Modality.TEXT] == demo_samples()[Modality.TEXT]
 
 
 def test_a_catalogue_is_sampled_at_even_distances(
@@ -49,5 +50,5 @@ def test_a_catalogue_is_sampled_at_even_distances(
 
     found = catalogue_samples()
 
-    assert found.texts == ["picture gone", "picture 1"]
-    assert [image.getpixel((0, 0)) for image in found.images] == [(255, 0, 0)]
+    assert found[Modality.TEXT] == ["picture gone", "picture 1"]
+    assert [image.getpixel((0, 0)) for image in found[Modality.IMAGE]] == [(255, 0, 0)]

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import pytest
 
-from search.index.stores.base import MEAN_PRIOR, StoreError, VectorStore
+from search.index.stores.base import SAMPLE, IdSet, StoreError, VectorStore, sample_order
 from tests.search.index.stores.clusters import clustered, keys
 
 DIMENSION = 24
@@ -23,7 +23,7 @@ class StoreContract(ABC):
         assert len(store) == 0
         assert store.position() == 0
         assert store.ids().tolist() == []
-        assert store.mean().tolist() == [0.0] * DIMENSION
+        assert store.sample().shape == (0, DIMENSION)
         (match,) = store.search(clustered(1, DIMENSION, seed=1), 5)
         assert match.ids.tolist() == []
         assert match.ids.dtype == np.int64
@@ -64,7 +64,7 @@ class StoreContract(ABC):
         store.upsert(np.arange(60), vectors)
         store.commit(1)
         (every,) = store.search(vectors[:1], 60)
-        (match,) = store.search(vectors[:1], 5, allowed_ids=keys(3, 17, 40, 55, 999))
+        (match,) = store.search(vectors[:1], 5, allowed=IdSet(keys(3, 17, 40, 55, 999)))
         kept = np.isin(every.ids, [3, 17, 40, 55])
         assert match.ids.tolist() == every.ids[kept].tolist()
         assert match.scores.tolist() == every.scores[kept].tolist()
@@ -72,7 +72,7 @@ class StoreContract(ABC):
     def test_no_allowed_ids_means_no_answer(self, store: VectorStore) -> None:
         store.upsert(keys(1), clustered(1, DIMENSION, seed=7))
         store.commit(1)
-        (match,) = store.search(clustered(1, DIMENSION, seed=7), 5, allowed_ids=keys())
+        (match,) = store.search(clustered(1, DIMENSION, seed=7), 5, allowed=IdSet(keys()))
         assert match.ids.tolist() == []
 
     def test_changes_are_seen_only_after_commit(self, store: VectorStore) -> None:
@@ -137,16 +137,36 @@ class StoreContract(ABC):
         with pytest.raises(StoreError, match="No vector for id 99: ask only for ids of the store"):
             store.fetch(keys(1, 99))
 
-    def test_mean_is_exact_after_replacement_and_removal(self, store: VectorStore) -> None:
+    def test_scores_are_those_of_the_search_and_nan_where_there_is_no_vector(
+        self, store: VectorStore
+    ) -> None:
         vectors = clustered(40, DIMENSION, seed=15)
         store.upsert(np.arange(30), vectors[:30])
         store.commit(1)
         store.upsert(np.arange(10), vectors[30:])
         store.remove(np.arange(20, 25))
         store.commit(2)
-        alive = np.concatenate((vectors[30:], vectors[10:20], vectors[25:30]))
-        total = alive.astype(np.float16).sum(axis=0, dtype=np.float64)
-        assert store.mean().tolist() == (total / (25 + MEAN_PRIOR)).astype(np.float32).tolist()
+        (every,) = store.search(vectors[:1], 40)
+        wanted = np.concatenate((every.ids, keys(22, 99)))
+        scores = store.scores(vectors[0], wanted)
+        assert scores.dtype == np.float32
+        assert scores[:-2].tolist() == every.scores.tolist()
+        assert np.isnan(scores[-2:]).all()
+
+    def test_the_sample_is_the_same_whatever_the_history(self, store: VectorStore) -> None:
+        vectors = clustered(3 * SAMPLE, DIMENSION, seed=30)
+        ids = np.arange(3 * SAMPLE)
+        store.upsert(ids, vectors)
+        store.commit(1)
+        store.compact()
+        store.remove(ids[: 2 * SAMPLE - 50])
+        store.upsert(ids[:50], vectors[-50:])
+        store.commit(2)
+        alive = np.concatenate((ids[:50], ids[2 * SAMPLE - 50 :]))
+        kept = np.concatenate((vectors[-50:], vectors[2 * SAMPLE - 50 :]))
+        chosen = np.argsort(sample_order(alive))[:SAMPLE]
+        expected = kept[chosen].astype(np.float16).astype(np.float32)
+        assert store.sample().tolist() == expected.tolist()
 
     def test_a_vector_of_another_dimension_is_refused(self, store: VectorStore) -> None:
         wrong = clustered(1, DIMENSION + 1, seed=16)

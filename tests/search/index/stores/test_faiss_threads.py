@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from search.index.stores.base import IdSet
 from search.index.stores.faiss import plan
 from search.index.stores.faiss.store import FaissStore
 from tests.search.index.stores.clusters import clustered
@@ -62,7 +63,9 @@ class Reader:
         chosen = np.flatnonzero(self._generator.random(len(IDS)) < 0.5)
         allowed = chosen if self._generator.random() < 0.5 else None
         before = self._commits[-1]
-        (match,) = self._store.search(query, 20, allowed_ids=allowed)
+        (match,) = self._store.search(
+            query, 20, allowed=None if allowed is None else IdSet(allowed)
+        )
         seen = set((match.ids // BATCH).tolist())
         possible = [{n, n + 1} for n in range(before, self._commits[-1] + 2)]
         assert any(seen <= pair for pair in possible), (seen, possible)

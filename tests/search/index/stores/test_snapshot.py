@@ -51,7 +51,7 @@ def test_a_new_process_serves_the_snapshot(written: FaissStore, tmp_path: Path) 
         assert ours.scores.tolist() == theirs.scores.tolist()
     assert store.position() == 5
     assert store.stats() == written.stats()
-    assert store.mean().tolist() == written.mean().tolist()
+    assert store.sample().tolist() == written.sample().tolist()
 
 
 def test_refresh_shows_nothing_before_commit(written: FaissStore, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def _overwrite(path: Path, offset: int) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_first_byte, flip_last_byte, Path.unlink])
-@pytest.mark.parametrize("name", ["ids.npy", "vectors.npy", "live.npy", "total.npy", "index.faiss"])
+@pytest.mark.parametrize("name", ["ids.npy", "vectors.npy", "live.npy", "index.faiss"])
 def test_a_damaged_file_is_refused_and_reported(
     written: FaissStore,
     tmp_path: Path,
@@ -195,7 +195,7 @@ def test_a_damaged_newest_snapshot_leaves_the_one_before(
     written.commit(9)
     assert written.compact()
     (newest,) = set(snapshot_folders(tmp_path)) - {first}
-    (newest / "total.npy").unlink()
+    (newest / "ids.npy").unlink()
     store = opened(tmp_path)
     assert (len(store), store.position()) == (ROWS, 5)
 

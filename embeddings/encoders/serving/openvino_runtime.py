@@ -1,0 +1,62 @@
+"""OpenVINO as this project uses it: on processors, and silent."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+PROPERTIES: Final[dict[str, dict[str, str]]] = {
+    "int8": {"INFERENCE_PRECISION_HINT": "f32"},
+    "int8-dynamic": {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": "64",
+    },
+    "bf16": {"INFERENCE_PRECISION_HINT": "bf16"},
+    "fp32": {"INFERENCE_PRECISION_HINT": "f32"},
+}
+"""How a network of each precision is compiled.
+
+`int8` has fixed ranges of activations, `int8-dynamic` finds them for every 64 values as it runs.
+"""
+REMEMBERED_SHAPES: Final = "64"
+"""Shapes for which the kernels are kept; a shape that was seen before them is set up anew."""
+
+
+def load_openvino() -> Any:
+    """The library, without its telemetry.
+
+    On import, on conversion and from NNCF, openvino_telemetry reports to a server unless it was
+    opted out by a file in the home folder. Where it cannot be imported, nothing is reported.
+    """
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # an import then fails
+    import openvino
+
+    return openvino
+
+
+def compile_network(path: Path, precision: str, *, threads: int, streams: int = 1) -> Any:
+    """The network, compiled for `streams` runs side by side over `threads` threads in all."""
+    properties = {
+        **PROPERTIES[precision],
+        "INFERENCE_NUM_THREADS": str(threads),
+        "NUM_STREAMS": str(streams),
+        # Threads of several processes would be pinned to the same processors.
+        "ENABLE_CPU_PINNING": "NO",
+        "CPU_RUNTIME_CACHE_CAPACITY": REMEMBERED_SHAPES,
+    }
+    core = load_openvino().Core()
+    return core.compile_model(core.read_model(path), "CPU", properties)
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16 itself."""
+    return "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def usable_processors() -> int:
+    """Processors that this process may run on: a container may have fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
