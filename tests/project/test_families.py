@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -13,9 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
+from benchmarks.load import picture_form
 from tests.embeddings.encoders.fake_hub import NAME, fake_hub
 from tests.embeddings.encoders.tiny_families import BUILDERS, clip, sentences
 from tests.project.test_supervisor import ROOT, free_port, wait_for
@@ -33,11 +37,13 @@ class Server:
         self.process = process
         self.log = log
 
-    def ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def ask(self, path: str, **fields: Any) -> dict[str, Any]:
+        """The answer to fields in JSON, or in a form where one is a picture; to none of them."""
+        body, kind = json.dumps(fields).encode() if fields else None, "application/json"
+        if "image_file" in fields:
+            body, kind = picture_form("picture.png", fields.pop("image_file"), **fields)
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}",
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            f"http://127.0.0.1:{self.port}{path}", data=body, headers={"Content-Type": kind}
         )
         with urllib.request.urlopen(request, timeout=30) as response:
             answer: dict[str, Any] = json.load(response)
@@ -84,19 +90,28 @@ def served(model: str, data: Path, endpoint: str) -> Iterator[Server]:
             left.kill()
 
 
-def found(server: Server, words: str) -> list[str]:
-    answer = server.ask("/search_text/", {"query_text": words, "top_n": len(ITEMS)})
-    return [result["item_id"] for result in answer["results"]]
+def picture(item: str) -> bytes:
+    """A PNG of smooth noise, of an odd shape."""
+    random = np.random.default_rng([*item.encode()])
+    coarse = Image.fromarray(random.integers(0, 256, (3, 4, 3)).astype(np.uint8))
+    written = io.BytesIO()
+    coarse.resize((90, 57), Image.Resampling.BICUBIC).save(written, "PNG")
+    return written.getvalue()
 
 
-def prove(model: str, data: Path, endpoint: str = "http://127.0.0.1:9") -> None:
-    """Items come in, and words that one of them is captioned with find it first."""
+def prove(model: str, data: Path, endpoint: str) -> None:
+    """Items come in; an item's own caption, and its own picture, find it first."""
     with served(model, data, endpoint) as server:
         for item, caption in ITEMS.items():
-            server.ask("/api/v1/items/", {"item_id": item, "caption": caption})
+            fields = {"item_id": item, "text_caption": caption}
+            server.ask("/ingest_stream/", image_file=picture(item), **fields)
         wait_for(server.all_indexed, "vectors")
         for item, caption in ITEMS.items():
-            assert found(server, caption)[0] == item
+            by_words = server.ask("/search_text/", query_text=caption, top_n="1")
+            by_picture = server.ask("/search_image/", image_file=picture(item), top_n="1")
+            assert [answer["results"][0]["item_id"] for answer in (by_words, by_picture)] == [
+                *(item, item)
+            ]
 
 
 @pytest.mark.parametrize("family", BUILDERS)
