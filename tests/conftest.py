@@ -15,6 +15,7 @@ from PIL import Image
 from catalog.ingest import ItemRecord, OutcomeKind, UploadedImage, ingest_one
 from catalog.models import Item
 from catalog.words.vocabulary import reset_vocabulary
+from catalog.words.writing import forget_learnt
 from embeddings import overview, per_space, worker
 from embeddings.models import EmbeddingSpace
 from embeddings.opening import open_space
@@ -42,6 +43,7 @@ def _fresh_index() -> Iterator[None]:
     overview.forget_outline()
     reset_columns()
     reset_vocabulary()
+    forget_learnt()
     yield
     per_space.reset()
     shutil.rmtree(settings.MMSEARCH_INDEX_DIR, ignore_errors=True)

@@ -75,15 +75,18 @@ def chunks_of(text: str) -> Iterator[tuple[int, Chunk]]:
 
 def terms_and_codes(text: str) -> tuple[list[str], list[str]]:
     """The terms of a text in their order, and its codes."""
+    if not text:
+        return [], []
+    ascii_only = text.isascii()
     terms: list[str] = []
     codes: list[str] = []
-    for written in _pattern(text).findall(text):
-        if written.isalpha() and written.isascii():  # most are
-            terms.append(written[:MAX_TERM].lower())
+    for written in _ASCII_CHUNKS.findall(text.lower()) if ascii_only else _chunks().findall(text):
+        if ascii_only and written.isalpha():  # as most are
+            terms.append(written[:MAX_TERM])
             continue
-        folded = written.lower() if written.isascii() else fold(written)[0]
+        folded = written if ascii_only else fold(written)[0]
         runs, pieces = _cut(folded)
-        terms += [text[:MAX_TERM] for text, _ in pieces]
+        terms += [piece[:MAX_TERM] for piece, _ in pieces]
         if code := _code(folded, runs):
             codes.append(code)
     return terms, codes
@@ -151,6 +154,8 @@ def _pairs(run: str, start: int) -> Iterator[_Piece]:
 
 
 def _code(folded: str, runs: list[_Piece]) -> str:
-    if len(runs) < 2 or _DECIMAL.fullmatch(folded) or any(is_unspaced(char) for char in folded):
+    if len(runs) < 2 or _DECIMAL.fullmatch(folded):
+        return ""
+    if not folded.isascii() and any(map(is_unspaced, folded)):
         return ""
     return "".join(text for text, _ in runs)[:MAX_TERM]

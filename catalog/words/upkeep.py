@@ -9,6 +9,7 @@ from typing import Final
 
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import QuerySet
 
 from catalog.models import Item, ItemWords
 from catalog.words.full_text import full_text
@@ -32,8 +33,12 @@ class WordComparison:
     """Whether the database's full text index agrees with the rows of words."""
 
     @property
+    def differs(self) -> bool:
+        return bool(self.missing or self.surplus or self.different)
+
+    @property
     def agrees(self) -> bool:
-        return self.sound and not (self.missing or self.surplus or self.different)
+        return self.sound and not self.differs
 
 
 def create_index(database: BaseDatabaseWrapper) -> None:
@@ -46,7 +51,8 @@ def create_index(database: BaseDatabaseWrapper) -> None:
 
 
 def rebuild_index() -> Iterator[int]:
-    """Write every item's words anew; yields the number of items done after each batch."""
+    """Write every item's words anew, where they differ; yields how many items a batch had."""
+    _surplus().delete()
     for batch in _batches():
         with transaction.atomic():
             write(words_of_items(batch))
@@ -65,9 +71,13 @@ def compare() -> WordComparison:
         found.items += len(should)
         found.missing += len(should.keys() - present.keys())
         found.different += sum(present.get(key, cells) != cells for key, cells in should.items())
-    found.surplus = ItemWords.objects.exclude(item__in=Item.objects.order_by()).count()
+    found.surplus = _surplus().count()
     found.sound = full_text(connection).is_sound()
     return found
+
+
+def _surplus() -> QuerySet[ItemWords]:
+    return ItemWords.objects.exclude(item__in=Item.objects.order_by())
 
 
 def _batches() -> Iterator[Sequence[int]]:

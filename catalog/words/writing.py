@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
-from typing import Final
+from functools import partial
+from itertools import islice
+from typing import Final, NamedTuple
 
 from django.db import connection, transaction
 
@@ -17,6 +17,9 @@ BATCH: Final = 500
 """Items a statement."""
 BREAK: Final = "¶"
 """Stands between two tags, and between item id and file name: no phrase goes across."""
+MAX_LEARNT: Final = 200_000
+_learnt: Final[set[str]] = set()
+"""Words that this process wrote: it need not write them again. No word is ever taken away."""
 FIELDS: Final = ("title", "caption", "tags", "category", "name", "codes")
 
 _ITEMS: Final = (
@@ -29,18 +32,19 @@ _TAGS: Final = (
 )
 _WRITE: Final = (
     f"INSERT INTO catalog_itemwords (item_id, {', '.join(FIELDS)})"  # noqa: S608  constants
-    f" VALUES ({', '.join(['%s'] * (len(FIELDS) + 1))}) ON CONFLICT (item_id) DO UPDATE SET"
+    " VALUES {rows} ON CONFLICT (item_id) DO UPDATE SET"
     f" {', '.join(f'{field} = excluded.{field}' for field in FIELDS)}"
     f" WHERE ({', '.join(f'catalog_itemwords.{field}' for field in FIELDS)})"
     f" <> ({', '.join(f'excluded.{field}' for field in FIELDS)})"
 )
+"""One statement for all rows: FTS5 writes what it holds in memory at the end of every one."""
+_ROW: Final = f"({', '.join(['%s'] * (len(FIELDS) + 1))})"
 _LEARN: Final = (
     "INSERT INTO catalog_word (term, stem) VALUES (%s, %s) ON CONFLICT (term) DO NOTHING"
 )
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Cells:
+class Cells(NamedTuple):
     """What one item is found by, as `ItemWords` holds it."""
 
     title: str
@@ -63,14 +67,26 @@ def write(rows: Sequence[tuple[int, Cells]]) -> None:
     """Write rows of words, and learn the words that are new."""
     if not rows:
         return
-    fields = [(key, *(getattr(cells, field) for field in FIELDS)) for key, cells in rows]
-    cells_of_words = (cell for row in fields for cell in row[1:-1])
-    terms = set(chain.from_iterable(map(str.split, cells_of_words)))
-    # In order, so that two writers on one database wait for each other in the same order.
-    learned = [(term, stem(term)) for term in sorted(filter(is_word, terms))]
+    values = [value for key, cells in rows for value in (key, *cells)]
+    said = (cell for _, cells in rows for cell in cells[:-1])
+    new = set(" ".join(said).split()) - _learnt
+    words = sorted(filter(is_word, new))  # in order: two writers wait alike
     with connection.cursor() as cursor:
-        cursor.executemany(_WRITE, fields)
-        cursor.executemany(_LEARN, learned)
+        cursor.execute(_WRITE.format(rows=", ".join([_ROW] * len(rows))), values)
+        if words:
+            cursor.executemany(_LEARN, [(word, stem(word)) for word in words])
+            transaction.on_commit(partial(_remember, words))
+
+
+def _remember(words: Sequence[str]) -> None:
+    if len(_learnt) > MAX_LEARNT:
+        _learnt.clear()
+    _learnt.update(words)
+
+
+def forget_learnt() -> None:
+    """Take no word for written before, as in a test's database."""
+    _learnt.clear()
 
 
 def words_of_items(item_ids: Sequence[int]) -> list[tuple[int, Cells]]:

@@ -5,6 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from catalog.models import Item
+from catalog.words import upkeep
+from catalog.words.upkeep import WordComparison
 from embeddings.spaces import SpaceError, live_spaces, require_active_space
 from embeddings.states import counts
 from search.index import maintenance
@@ -14,8 +16,8 @@ from search.index.space_index import index_of
 
 class Command(BaseCommand):
     help = (
-        "Compare every vector of the index with the database, in every space that is kept. Exits"
-        " with 1 where they differ."
+        "Compare every vector of the index with the database, in every space that is kept, and the"
+        " word index with the items. Exits with 1 where they differ."
     )
 
     def handle(self, *_args: Any, **_options: Any) -> None:
@@ -31,18 +33,30 @@ class Command(BaseCommand):
             found = maintenance.compare(index_of(space))
             self._tell(found)
             comparisons += found
+        words = upkeep.compare()
+        self._tell_of_words(words)
         state = counts()
         self.stdout.write(
             f"items: {state.items:,}, of which {state.indexed:,} indexed,"
             f" {state.pending:,} pending, {state.failed:,} failed."
         )
-        if not all(each.agrees for each in comparisons):
-            found_wrong = ["Index and database differ."] * any(each.differs for each in comparisons)
+        if not (words.agrees and all(each.agrees for each in comparisons)):
+            differs = not words.agrees or any(each.differs for each in comparisons)
+            found_wrong = ["Index and database differ."] * differs
             found_wrong += ["Files of the index are damaged."] * any(
                 each.damage for each in comparisons
             )
             raise CommandError(f"{' '.join(found_wrong)} `manage.py rebuild_index` mends it.")
         self.stdout.write(self.style.SUCCESS("Database and index agree."))
+
+    def _tell_of_words(self, words: WordComparison) -> None:
+        verdicts = ["DIFFER"] * words.differs
+        verdicts += ["the full text index is DAMAGED"] * (not words.sound)
+        self.stdout.write(
+            f"words: {words.items:,} items in the database, {words.missing:,} missing,"
+            f" {words.surplus:,} surplus, {words.different:,} different:"
+            f" they {' and '.join(verdicts) or 'agree'}."
+        )
 
     def _tell(self, comparisons: list[Comparison]) -> None:
         for each in comparisons:

@@ -6,6 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from catalog.models import Item
+from catalog.words import upkeep
 from embeddings import jobs
 from embeddings.management.progress import Progress
 from embeddings.models import Embedding
@@ -16,8 +18,8 @@ from search.index.space_index import SpaceIndex, index_of
 
 class Command(BaseCommand):
     help = (
-        "Build the index of every kept space anew from the database, beside the live one, then"
-        " swap."
+        "Write the word index anew, and build the index of every kept space from the database,"
+        " beside the live one, then swap."
     )
 
     def handle(self, *_args: Any, **_options: Any) -> None:
@@ -25,6 +27,7 @@ class Command(BaseCommand):
         try:
             require_active_space()
             with maintenance.the_only_one(on_wait=self._say_that_it_waits):
+                self._rebuild_words()
                 indexes = [index_of(space) for space in live_spaces()]
                 for index in indexes:
                     self._rebuild(index)
@@ -46,6 +49,13 @@ class Command(BaseCommand):
     def _say_that_it_waits(self) -> None:
         self.stdout.write("Another process is writing the index; waiting until it is done …")
         self.stdout.flush()
+
+    def _rebuild_words(self) -> None:
+        total = Item.objects.count()
+        self.stdout.write(f"Reading the words of {total:,} items …")
+        with Progress(sys.stderr, total=total, what="items") as progress:
+            for count in upkeep.rebuild_index():
+                progress.advance(count)
 
     def _rebuild(self, index: SpaceIndex) -> None:
         total = Embedding.objects.filter(space=index.space_id).count()

@@ -140,6 +140,7 @@ def test_check_index_says_with_counts_that_all_agrees(
     assert out == [
         f"image: 3 vectors in the database, 3 in the index, {same}",
         f"text: 1 vectors in the database, 1 in the index, {same}",
+        f"words: 4 items in the database, {same}",
         "items: 4, of which 4 indexed, 0 pending, 0 failed.",
         "Database and index agree.",
     ]
