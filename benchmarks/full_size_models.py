@@ -130,7 +130,8 @@ def _write(model: FullSize, directory: Path) -> None:
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.manual_seed(0)
-    network: Any = AutoModel.from_config(AutoConfig.for_model(model.family, **model.config))
+    make: Any = AutoModel.from_config
+    network = make(AutoConfig.for_model(model.family, **model.config))
     _tokenizer(model).save_pretrained(directory)
     if model.pictures:
         pictures = json.dumps(dict(model.pictures))
@@ -154,7 +155,8 @@ def _tokenizer(model: FullSize) -> Any:
     tokenizer.post_processor = processors.TemplateProcessing(
         single=around, special_tokens=[(f"<{kind}>", model.ends[kind]) for kind in kinds]
     )
-    return PreTrainedTokenizerFast(
+    fast: Any = PreTrainedTokenizerFast
+    return fast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
         unk_token="<unk>",
