@@ -19,6 +19,7 @@ from search.answer.question import UnknownItem, understand
 from search.answer.ranking import Ranked, rank
 from search.answer.rows import load_items
 from search.answer.words import NO_WORDS, WordHits, find_words, marked
+from search.comparison.asked import note_asked
 from search.index.item_columns import synced_columns
 from search.index.space_index import SpaceIndex, synced_index
 from search.index.stores.base import IdSet
@@ -80,6 +81,8 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
     an unknown item to resemble, QueryAbandoned where nobody waits for the answer.
     """
     started = time.perf_counter()
+    if space is None and not query.offset and all(term.text for term in query.terms):
+        note_asked(query.words)
     index = synced_index(space)
     synced = time.perf_counter()
     question = understand(query, index) if query.terms else None

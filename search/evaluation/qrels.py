@@ -30,10 +30,12 @@ class Kind(enum.StrEnum):
 
     EXACT_TITLE = "exact title"
     CODE = "code"
+    RARE_WORDS = "rare words"
     TYPO = "typo"
     SYNONYM = "synonym"
     DESCRIPTION = "description"
     PICTURE_ONLY = "picture only"
+    CATEGORY = "category"
     NEGATIVE = "negative"
     FILTERED = "filtered"
     NONSENSE = "nonsense"
@@ -100,7 +102,7 @@ def _judged(value: Any) -> JudgedQuery:
     if unknown := sorted(value.keys() - _KEYS):
         raise QrelsError(f"{unknown[0]!r} is none of {', '.join(sorted(_KEYS))}.")
     kind, query, relevant = value["kind"], value["query"], value["relevant"]
-    if kind not in set(Kind):
+    if kind not in list(Kind):
         raise QrelsError(f"kind {kind!r} is none of {', '.join(Kind)}.")
     if not isinstance(query, str) or not query.strip():
         raise QrelsError("query is not a text.")
