@@ -114,12 +114,12 @@ def located(model: str) -> str:
 
 
 def _live_space(name: str, description: EncoderDescription) -> EmbeddingSpace | None:
-    """The space that holds such vectors already, told where its model is now."""
+    """The space that holds such vectors already, told where its model is and how it serves now."""
     spaces = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
     space = spaces.filter(fingerprint=description.fingerprint).first()
-    if space is not None and space.source != name:
-        space.source = name
-        space.save(update_fields=["source"])
+    if space is not None:
+        space.source, space.precision = name, description.precision
+        space.save(update_fields=["source", "precision"])
     return space
 
 
@@ -132,4 +132,5 @@ def _create(name: str, description: EncoderDescription) -> EmbeddingSpace:
         precision=description.precision,
         preprocessing=description.preprocessing,
         dimension=description.dimension,
+        modalities=list(description.modalities),
     )

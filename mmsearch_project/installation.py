@@ -26,7 +26,7 @@ FILES = {
 }
 """The last file of each set brings in those before it."""
 SIZES = {
-    "serve": "what serving needs: about 100 MB to download, 390 MB on disk",
+    "serve": "what serving needs: about 140 MB to download, 490 MB on disk",
     "all": "what preparing models needs, too: PyTorch, 0.3 to 2.9 GB to download",
     "dev": "everything, and the tools of development: 0.3 to 2.9 GB to download",
 }

@@ -1,11 +1,12 @@
 """Joins the two towers into one directory that any CLIP loader reads.
 
-Run: ``python -m training.export``. Weights are written as float16 safetensors, and beside them the
-networks for OpenVINO, so that a first start converts nothing.
+Run: ``python -m training.export [--towers]``. Weights are written as float16 safetensors, and
+beside them the networks for OpenVINO, so that a first start converts nothing.
 """
 
 import json
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from typing import Final
@@ -40,7 +41,10 @@ def load_joined() -> CLIPModel:
 
 
 def main() -> None:
-    """Write weights, configuration, tokenizer and preprocessing."""
+    """Write everything; with ``--towers`` only the networks of the weights that are there."""
+    if "--towers" in sys.argv[1:]:
+        ship_towers()
+        return
     STARTER.mkdir(parents=True, exist_ok=True)
     model = load_joined()
     weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}

@@ -20,6 +20,7 @@ from search.answer.question import Question, UnknownItem, understand
 from search.answer.ranking import Ranked, rank
 from search.answer.rows import load_items
 from search.answer.words import NO_WORDS, WordHits, find_words, marked
+from search.comparison.asked import note_asked
 from search.index.item_columns import synced_columns
 from search.index.space_index import SpaceIndex, synced_index
 from search.index.stores.base import IdSet
@@ -83,6 +84,8 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
     an unknown item to resemble, QueryAbandoned where nobody waits for the answer.
     """
     started = time.perf_counter()
+    if space is None and not query.offset and all(term.text for term in query.terms):
+        note_asked(query.words)
     index = synced_index(space)
     synced = time.perf_counter()
     resumed = resume(query) if query.cursor not in {"", START} else None
@@ -105,7 +108,8 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
         hits, following = _hits_from(resumed, query, words, allowed)
     total = ranked.ids.size
     if query.all and question is not None:
-        total = max(total, _searchable(index, allowed) - len(question.left_out))
+        searchable = _searchable(index, question, allowed)
+        total = max(total, searchable - len(question.left_out))
     facets = _facets(query, ranked, allowed) if query.facets else Facets()
     ended = time.perf_counter()
     timings = Timings(
@@ -151,12 +155,14 @@ def _newest_first(allowed: IdSet | None) -> Ranked:
     return Ranked(ids, np.zeros(ids.size), {})
 
 
-def _searchable(index: SpaceIndex, allowed: IdSet | None) -> int:
-    """How many of the items have a vector."""
-    if allowed is None:
+def _searchable(index: SpaceIndex, question: Question, allowed: IdSet | None) -> int:
+    """How many of the items have a vector that may match."""
+    if allowed is None and question.vectors.keys() == index.stores.keys():
         return index.searchable_items()
-    found = [np.isin(allowed.ids, store.ids()) for store in index.stores.values()]
-    return int(np.count_nonzero(np.any(found, axis=0)))
+    ids = [index.stores[modality].ids() for modality in question.vectors]
+    if allowed is None:
+        return int(np.unique(np.concatenate(ids)).size)
+    return int(np.count_nonzero(np.any([np.isin(allowed.ids, each) for each in ids], axis=0)))
 
 
 def _facets(query: SearchQuery, ranked: Ranked, allowed: IdSet | None) -> Facets:

@@ -10,6 +10,8 @@ from typing import Final, TypeVar
 from PIL.Image import Image
 
 from embeddings.encoders.base import Modality
+from embeddings.models import EmbeddingSpace
+from embeddings.parts import PARTS
 from embeddings.states import ItemState
 
 MAX_TOP_N: Final = 1000
@@ -149,8 +151,8 @@ class SearchQuery:
             raise QueryError("offset", f"{self.offset} is not from 0 to {MAX_OFFSET}.")
         if self.cursor and self.offset:
             raise QueryError("offset", "Give an offset or a cursor, not both.")
-        if self.modality not in (ANY, *Modality):
-            raise QueryError("modality", f"{self.modality!r} is none of any, image, text.")
+        if self.modality not in (known := (ANY, *PARTS)):
+            raise QueryError("modality", f"{self.modality!r} is none of {', '.join(known)}.")
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise QueryError("min_score", f"{self.min_score} is not from 0 to 1.")
 
@@ -163,10 +165,12 @@ class SearchQuery:
         if not self.filters:
             raise QueryError("text", "Say what to look for: words, a picture, or both.")
 
-    @property
-    def modalities(self) -> tuple[Modality, ...]:
-        """The modalities whose vectors may match."""
-        return tuple(Modality) if self.modality == ANY else (Modality(self.modality),)
+    def modalities(self, space: EmbeddingSpace) -> tuple[Modality, ...]:
+        """Those of a space whose vectors may match. Raises QueryError where there are none."""
+        found = tuple(each for each in space.covers if self.modality in (ANY, each))
+        if not found:
+            raise QueryError("modality", f"{space} has no vectors of the modality {self.modality}.")
+        return found
 
     @property
     def page(self) -> slice:

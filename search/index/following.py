@@ -14,6 +14,7 @@ from embeddings.backends import encoder_of
 from embeddings.encoders.base import Modality
 from embeddings.models import EmbeddingSpace
 from embeddings.serving_processes import Presence
+from search.comparison.asked import write_asked
 from search.index import maintenance
 from search.index.space_index import active_index, index_of
 
@@ -79,6 +80,7 @@ class Following:
             self._follow(target)
             self._presence.say(warm=target)
             switching.advance()
+        write_asked()
         kept = {index.space_id} if target is None else {index.space_id, target.pk}
         self._warm &= kept
         per_space.let_go(keep=kept)

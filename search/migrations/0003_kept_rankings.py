@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ('search', '0001_hash_api_keys'),
+        ('search', '0002_query_log_shadow_answers_preferences'),
     ]
 
     operations = [
