@@ -1,6 +1,4 @@
-"""What is kept of searches: rankings that cursors read on in for a while, and, to compare spaces
-by, texts that were asked and people's verdicts.
-"""
+"""What is kept of searches: rankings to read on in; to compare spaces by, texts and verdicts."""
 
 from __future__ import annotations
 
