@@ -1,4 +1,4 @@
-"""`python -m benchmarks run | render | soak | crash`: figures, and proofs under load."""
+"""`python -m benchmarks run | render | soak | crash | models`: figures, and proofs under load."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     soak.add_argument("--items", type=int, default=50_000)
     crash = actions.add_parser("crash", help="kill -9 under load: nothing may be lost")
     crash.add_argument("--kills", type=int, default=100)
+    models = actions.add_parser("models", help="what a model of each family costs")
+    models.add_argument("names", nargs="*", metavar="NAME")
     return parser.parse_args(arguments)
 
 
@@ -72,6 +74,10 @@ def main() -> int:
                 from benchmarks.crash import run_crash
 
                 well = run_crash(kills=options.kills, output=options.output, say=say)
+            elif options.action == "models":
+                from benchmarks.models import run_models
+
+                run_models(options.names, options.output, say)
             else:
                 measure(options)
     except (BenchmarkError, FileNotFoundError, ImportError) as exc:

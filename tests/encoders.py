@@ -36,7 +36,7 @@ POISON = "POISON"
 REVISION = "1"
 REFUSES: dict[str, str] = {}
 """A text that a model of that name refuses."""
-GONE: set[str] = set()
+GONE: set[str] = {"gone"}
 """Models whose files are gone."""
 DELAY = float(os.environ.get("MMSEARCH_TESTS_DELAY", "0"))
 """Seconds a batch of texts takes, for tests that kill a worker in the middle."""
@@ -48,7 +48,8 @@ class ColourEncoder(Encoder):
     Models whose names differ in length make other vectors, and scores, of the same.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, revision: str = "") -> None:
+        del revision  # there is one at a time
         self.name = name
 
     def describe(self) -> EncoderDescription:
