@@ -58,7 +58,7 @@ class TestCursor:
         assert rest(QUERY, cursor) == whole[4:]
 
     @settings(
-        max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+        max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
     )
     @given(
         deleted=st.sets(st.integers(0, 19), max_size=8),

@@ -58,7 +58,7 @@ changes = st.lists(
     max_size=6,
 )
 no_deadline = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -86,7 +86,8 @@ def by_sql(filters: Filters) -> list[int]:
 def by_columns(filters: Filters) -> list[int]:
     columns = synced_columns()
     ids = allowed(columns, filters)
-    return columns.ids.tolist() if ids is None else ids.ids.tolist()
+    pks: list[int] = (columns.ids if ids is None else ids.ids).tolist()
+    return pks
 
 
 def counted_by_sql(values: str, pks: list[int]) -> list[tuple[str, int]]:
