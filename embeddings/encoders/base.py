@@ -133,7 +133,7 @@ class Encoder(ABC):
     def warm_up(self, modalities: Collection[Modality] | None = None) -> None:
         """Load the towers of these modalities, by default of all, and run each once."""
         for modality in self.modalities if modalities is None else modalities:
-            self.encode(modality, [_EXAMPLES[modality]()])
+            self.encode(modality, [EXAMPLES[modality]()])
 
     def close(self) -> None:  # noqa: B027  nothing to release is the common case
         """Release the model's memory; a later call loads it again."""
@@ -149,7 +149,7 @@ def _white_picture() -> Any:
     return Image.new("RGB", (64, 64), "white")
 
 
-_EXAMPLES: dict[Modality, Callable[[], Any]] = {
+EXAMPLES: dict[Modality, Callable[[], Any]] = {
     Modality.IMAGE: _white_picture,
     Modality.TEXT: lambda: "warm up",
 }

@@ -10,9 +10,8 @@ from typing import Final
 from django.db import close_old_connections, connections
 
 from embeddings import per_space, switching
-from embeddings.backends import encoder_of
-from embeddings.encoders.base import Modality
 from embeddings.models import EmbeddingSpace
+from embeddings.query_vectors import warm_up
 from embeddings.serving_processes import Presence
 from search.comparison.asked import write_asked
 from search.index import maintenance
@@ -91,7 +90,7 @@ class Following:
 
     def _follow(self, space: EmbeddingSpace) -> None:
         if space.pk not in self._warm:
-            encoder_of(space).warm_up({Modality.TEXT})
+            warm_up(space)
         index_of(space).catch_up()
         self._warm.add(space.pk)
 
