@@ -75,6 +75,11 @@ class ItemQuerySet(models.QuerySet["Item"]):
         )
 
 
+def caption_digest(caption: str) -> str:
+    """SHA-256 of a caption; empty of an empty one."""
+    return hashlib.sha256(caption.encode()).hexdigest() if caption else ""
+
+
 class Item(models.Model):
     """A picture, a caption, or both, with what is known about it."""
 
@@ -113,7 +118,7 @@ class Item(models.Model):
     width = models.PositiveIntegerField(null=True, blank=True, editable=False)
     height = models.PositiveIntegerField(null=True, blank=True, editable=False)
     image_hash = models.CharField(max_length=64, blank=True, editable=False)
-    content_hash = models.CharField(max_length=64, editable=False)
+    caption_hash = models.CharField(max_length=64, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -144,19 +149,15 @@ class Item(models.Model):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the item and what its signal writes in one transaction."""
-        self.content_hash = self.compute_content_hash()
+        self.caption_hash = caption_digest(self.caption)
         update_fields = kwargs.get("update_fields")
         if update_fields is not None:
-            kwargs["update_fields"] = {*update_fields, "content_hash", "updated_at"}
+            kwargs["update_fields"] = {*update_fields, "caption_hash", "updated_at"}
         with transaction.atomic():
             super().save(*args, **kwargs)
 
     def get_absolute_url(self) -> str:
         return reverse("item", args=[self.item_id])
-
-    def compute_content_hash(self) -> str:
-        """SHA-256 over what is embedded: the caption and the image's own hash."""
-        return hashlib.sha256(f"{self.image_hash}\n{self.caption}".encode()).hexdigest()
 
     @property
     def preview_file(self) -> models.fields.files.FieldFile | None:

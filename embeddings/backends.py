@@ -13,8 +13,8 @@ from embeddings.models import EmbeddingSpace
 from embeddings.per_space import PerSpace
 
 
-def build_encoder(model: str) -> Encoder:
-    """An encoder of the model of that name, which loads nothing yet.
+def build_encoder(model: str, *, revision: str = "") -> Encoder:
+    """An encoder of the model of that name, as it is now or as of `revision`; it loads nothing yet.
 
     Raises ImproperlyConfigured where settings name no class of encoders.
     """
@@ -25,7 +25,7 @@ def build_encoder(model: str) -> Encoder:
         raise ImproperlyConfigured(
             f"MMSEARCH_ENCODER names no backend that can be imported: {exc}."
         ) from exc
-    return cast("Encoder", backend(model, **configured.get("OPTIONS", {})))
+    return cast("Encoder", backend(model, revision=revision, **configured.get("OPTIONS", {})))
 
 
 def encoder_of(space: EmbeddingSpace) -> Encoder:
@@ -34,7 +34,7 @@ def encoder_of(space: EmbeddingSpace) -> Encoder:
 
 
 def _build(space: EmbeddingSpace) -> Encoder:
-    encoder = build_encoder(space.source)
+    encoder = build_encoder(space.source, revision=space.revision)
     found = encoder.describe()
     if (found.model, found.revision, found.dimension) != (
         space.model,

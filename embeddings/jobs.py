@@ -24,7 +24,7 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.utils import timezone
 
 from catalog.models import Item
-from embeddings.models import EmbeddingJob, EmbeddingSpace
+from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
 from embeddings.spaces import items_lacking_vectors, live_spaces
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,8 @@ RETRY_DELAYS: Final = (timedelta(seconds=5), timedelta(seconds=30))
 WRITE_BATCH: Final = 1000
 """Rows a statement."""
 _UNCLAIMED: Final = {"claimed_by": "", "claimed_until": None}
+OUTDATED: Final = "outdated"
+"""In place of the hash of the part that a vector was made from: it is to be made again."""
 SUSPECTED: Final = "The worker died while it embedded this item with others."
 DIED: Final = "The worker died while it embedded this item alone."
 
@@ -52,8 +54,8 @@ class Claim:
     """Nothing else may be in work beside it."""
 
 
-def enqueue(item_ids: Iterable[int], *, force: bool = False) -> int:
-    """Enqueue items whose content has no vector yet; with `force` all of them. Returns how many.
+def enqueue(item_ids: Iterable[int]) -> int:
+    """Enqueue items whose content has no vector yet. Returns how many.
 
     Each gets a job in every live space that lacks it; opening a space enqueues all it lacks. Joins
     the caller's transaction. A job that there is already starts anew: what it embeds, or failed to
@@ -63,7 +65,7 @@ def enqueue(item_ids: Iterable[int], *, force: bool = False) -> int:
     enqueued = 0
     with transaction.atomic():
         for chunk in _chunks(item_ids):
-            enqueued += max((_enqueue(each, chunk, force=force) for each in spaces), default=0)
+            enqueued += max((_enqueue(each, chunk) for each in spaces), default=0)
     return enqueued
 
 
@@ -85,7 +87,12 @@ def enqueue_missing(space: EmbeddingSpace, *, since: datetime | None = None) -> 
 
 def re_embed(item_ids: Iterable[int]) -> int:
     """Embed items again, whatever vectors they have. Returns how many."""
-    return enqueue(item_ids, force=True)
+    enqueued = 0
+    for chunk in _chunks(item_ids):
+        with transaction.atomic():
+            Embedding.objects.filter(item__in=chunk).update(content_hash=OUTDATED)
+            enqueued += enqueue(chunk)
+    return enqueued
 
 
 def retry_failed(item_ids: Iterable[int] | None = None) -> int:
@@ -102,7 +109,7 @@ def retry_failed(item_ids: Iterable[int] | None = None) -> int:
         found = list(failed.values_list("item_id", flat=True))
         for chunk in _chunks(found):
             with transaction.atomic():
-                _enqueue(space, chunk, force=True)
+                _enqueue(space, chunk)
         retried.update(found)
     return len(retried)
 
@@ -265,12 +272,11 @@ def _job_of_item(space: EmbeddingSpace) -> QuerySet[EmbeddingJob]:
     return EmbeddingJob.objects.filter(space=space, item=OuterRef("pk"))
 
 
-def _enqueue(space: EmbeddingSpace, item_ids: list[int], *, force: bool = False) -> int:
+def _enqueue(space: EmbeddingSpace, item_ids: list[int]) -> int:
     """Write the jobs of one chunk, inside a transaction; nudges a worker that may be idle."""
-    if not force:
-        # One that has a job and a vector: its content is again what it was before the job.
-        wanted = items_lacking_vectors(space) | Item.objects.filter(Exists(_job_of_item(space)))
-        item_ids = sorted(wanted.filter(pk__in=item_ids).order_by().values_list("pk", flat=True))
+    # One that has a job and all its vectors: its content is again what it was before the job.
+    wanted = items_lacking_vectors(space) | Item.objects.filter(Exists(_job_of_item(space)))
+    item_ids = sorted(wanted.filter(pk__in=item_ids).order_by().values_list("pk", flat=True))
     # A tried job waits out its delay without a nudge; a fresh one has its nudge on the way.
     oldest_error = claimable(space).values_list("error", flat=True).first()
     _write_rows(space, item_ids)

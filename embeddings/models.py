@@ -52,6 +52,7 @@ class EmbeddingSpace(models.Model):
     precision = models.CharField(max_length=20)
     preprocessing = models.CharField(max_length=100)
     dimension = models.PositiveIntegerField()
+    modalities = models.JSONField(help_text="The kinds of content that it has vectors of.")
     state = models.CharField(max_length=10, choices=State, default=State.BUILDING)
     log_start = models.PositiveBigIntegerField(
         default=0, help_text="Changes up to this seq are pruned from the log."
@@ -82,6 +83,11 @@ class EmbeddingSpace(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.precision} ({self.dimension} dimensions)"
+
+    @property
+    def covers(self) -> tuple[Modality, ...]:
+        """The modalities that it has vectors of."""
+        return tuple(Modality(name) for name in self.modalities)
 
 
 class SpaceOpening(models.Model):
@@ -166,7 +172,9 @@ class Embedding(models.Model):
     )
     item = models.ForeignKey(Item, models.CASCADE, related_name="embeddings", db_index=True)
     modality = models.CharField(max_length=5, choices=MODALITY_CHOICES)
-    content_hash = models.CharField(max_length=64)
+    content_hash = models.CharField(
+        max_length=64, help_text="Digest of the part of the item that it was made from."
+    )
     vector = models.BinaryField(help_text="float16 (d,), little-endian, L2-normalised")
 
     class Meta:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
@@ -14,6 +13,7 @@ from catalog.models import Item
 from embeddings import jobs, switching
 from embeddings.backends import build_encoder
 from embeddings.encoders.base import EncoderDescription
+from embeddings.encoders.finding.model_files import located
 from embeddings.models import EmbeddingJob, EmbeddingSpace
 from embeddings.spaces import active_space
 
@@ -106,20 +106,13 @@ def note_complete(space: EmbeddingSpace) -> bool:
     return True
 
 
-def located(model: str) -> str:
-    """The name of a model under which it is found from any folder."""
-    name = model.strip()
-    path = Path(name).expanduser()
-    return str(path.resolve()) if name and path.is_dir() else name
-
-
 def _live_space(name: str, description: EncoderDescription) -> EmbeddingSpace | None:
-    """The space that holds such vectors already, told where its model is now."""
+    """The space that holds such vectors already, told where its model is and how it serves now."""
     spaces = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
     space = spaces.filter(fingerprint=description.fingerprint).first()
-    if space is not None and space.source != name:
-        space.source = name
-        space.save(update_fields=["source"])
+    if space is not None:
+        space.source, space.precision = name, description.precision
+        space.save(update_fields=["source", "precision"])
     return space
 
 
@@ -132,4 +125,5 @@ def _create(name: str, description: EncoderDescription) -> EmbeddingSpace:
         precision=description.precision,
         preprocessing=description.preprocessing,
         dimension=description.dimension,
+        modalities=list(description.modalities),
     )

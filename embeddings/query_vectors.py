@@ -34,6 +34,15 @@ def pieces_of(space: EmbeddingSpace, words: Sequence[str]) -> list[int] | None:
     return encoder_of(space).pieces(words)
 
 
+def warm_up(space: EmbeddingSpace) -> None:
+    """Make this process ready for the queries that most ask, those of words. Raises EncoderError.
+
+    What else the space's model reads is loaded when it is asked for.
+    """
+    most_asked = Modality.TEXT if Modality.TEXT in space.covers else space.covers[0]
+    encoder_of(space).warm_up([most_asked])
+
+
 def recent_query_vectors(space: EmbeddingSpace) -> Vectors:
     """Vectors of what was asked of this process, by modality the very last at the end.
 

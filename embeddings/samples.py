@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 from django.db import Error, models
 
-from catalog.ingest.images import ImageRefused, open_preview
+from catalog.ingest.images import ImageRefused
 from catalog.models import Item
-from embeddings.encoders.base import Modality
 from embeddings.encoders.preparing.parity import SAMPLES, Samples, demo_samples
+from embeddings.parts import PARTS, Part
 
 
 def catalogue_samples() -> Samples:
-    """Captions and pictures spread over the catalogue; the demo's where it holds too few.
+    """Parts of items spread over the catalogue; the demo's where it holds too few of one.
 
     Few samples have few neighbours to confuse: they would prove nothing.
     """
     try:
-        items = Item.objects.order_by("pk")
-        captioned = _spread(items.exclude(caption=""))
-        pictured = _spread(items.exclude(image=""))
+        samples = {modality: _inputs(part) for modality, part in PARTS.items()}
     except Error:  # no database yet
         return demo_samples()
-    images = []
-    for item in pictured:
-        try:
-            images.append(open_preview(item))
-        except ImageRefused:
-            continue
-    if len(captioned) < SAMPLES // 2 or len(images) < SAMPLES // 2:
+    if min(map(len, samples.values())) < SAMPLES // 2:
         return demo_samples()
-    return {Modality.TEXT: [item.caption for item in captioned], Modality.IMAGE: images}
+    return samples
+
+
+def _inputs(part: Part) -> list[Any]:
+    inputs = []
+    for item in _spread(Item.objects.exclude(**{part.hash_field: ""}).order_by("pk")):
+        with contextlib.suppress(ImageRefused):
+            inputs.append(part.read(item))
+    return inputs
 
 
 def _spread(items: models.QuerySet[Item]) -> list[Item]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 
 from django.db import connection
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce
 
 from catalog.models import Item
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from embeddings.parts import PARTS
 
 _NONE = "No model is open yet. Start the application once, or run `manage.py open_space`."
 _HEAD = (
@@ -86,12 +88,20 @@ def require_head(space: EmbeddingSpace | None = None) -> SpaceHead:
     return SpaceHead(space_id, log_start, max(last or 0, log_start))
 
 
+def is_embedded(space: EmbeddingSpace) -> Q:
+    """Items of which `space` has all that it covers, as it is now, and nothing that is gone.
+
+    Of those that have nothing it covers, none is.
+    """
+    level, covered = Q(), Q()
+    for modality in space.covers:
+        column = PARTS[modality].hash_field
+        vector = Embedding.objects.filter(space=space, item=OuterRef("pk"), modality=modality)
+        level &= Q(**{column: Coalesce(Subquery(vector.values("content_hash")), Value(""))})
+        covered |= ~Q(**{column: ""})
+    return level & covered
+
+
 def items_lacking_vectors(space: EmbeddingSpace) -> QuerySet[Item]:
-    """Items whose present content has no vector in `space`."""
-    return Item.objects.filter(
-        ~Exists(
-            Embedding.objects.filter(
-                space=space, item=OuterRef("pk"), content_hash=OuterRef("content_hash")
-            )
-        )
-    )
+    """Items that are to be embedded in `space`, whether or not there is a job for it."""
+    return Item.objects.filter(~is_embedded(space))

@@ -20,7 +20,7 @@ from django.db.models.functions import Coalesce
 
 from catalog.models import Item
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
-from embeddings.spaces import active_space
+from embeddings.spaces import active_space, is_embedded
 
 
 class ItemState(enum.StrEnum):
@@ -52,7 +52,7 @@ def with_state(items: QuerySet[Item]) -> QuerySet[Item]:
         state=Case(
             When(Exists(failures), then=Value(ItemState.FAILED.value)),
             When(Exists(jobs), then=Value(ItemState.PENDING.value)),
-            When(Exists(_current(space)), then=Value(ItemState.INDEXED.value)),
+            When(is_embedded(space), then=Value(ItemState.INDEXED.value)),
             default=Value(ItemState.PENDING.value),
             output_field=CharField(),
         ),
@@ -92,9 +92,3 @@ def _jobs(space: EmbeddingSpace) -> tuple[int, int]:
     jobs = EmbeddingJob.objects.filter(space=space)
     failed = jobs.filter(failed_at__isnull=False).count()
     return jobs.count() - failed, failed
-
-
-def _current(space: EmbeddingSpace) -> QuerySet[Embedding]:
-    return Embedding.objects.filter(
-        space=space, item=OuterRef("pk"), content_hash=OuterRef("content_hash")
-    )

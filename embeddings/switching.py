@@ -53,7 +53,7 @@ def wish(space: EmbeddingSpace, *, incomplete_too: bool = False) -> None:
 
     For the active space this calls off whatever was wished for.
     """
-    if space.state == State.ACTIVE:
+    if space == active_space():
         SpaceSwitch.objects.all().delete()
         return
     SpaceSwitch.objects.update_or_create(

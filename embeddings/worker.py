@@ -1,19 +1,18 @@
-"""Drain the queue: claim a batch, read its pictures, encode, commit; until nothing waits."""
+"""Drain the queue: claim a batch, read its inputs, encode, commit; until nothing waits."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from django.db import transaction
-from PIL.Image import Image
 
-from catalog.ingest.images import ImageRefused, open_preview
+from catalog.ingest.images import ImageRefused
 from catalog.models import Item
 from catalog.resources import log_resources
 from embeddings import jobs
@@ -21,6 +20,7 @@ from embeddings.backends import encoder_of
 from embeddings.encoders.base import Encoder, EncoderError, Modality, Vectors
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.pace import Pace
+from embeddings.parts import PARTS
 from embeddings.spaces import live_spaces
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,10 @@ BATCH_SIZE: Final = 64
 """Items a claim: one transaction, and the images that are in memory at once (times two)."""
 READ_THREADS: Final = 2
 """Pictures are read and decoded ahead of the encoder; Pillow releases the GIL."""
+
+
+Key: TypeAlias = tuple[int, Modality]
+"""A vector of an item, or the input that it is made from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,12 +49,14 @@ class DrainReport:
 
 @dataclasses.dataclass
 class _Batch:
-    """A claim and its items, whose pictures are being read by the pool."""
+    """A claim and its items, whose parts are being read by the pool."""
 
     claim: jobs.Claim
     items: dict[int, Item]
-    pictures: dict[int, Future[Image | str]]
-    """Pictures, or why they cannot be read."""
+    gone: list[Key]
+    """Vectors there are of parts that the items no longer have."""
+    inputs: dict[Key, Future[Any]]
+    """The parts that lack a vector, or Unreadable."""
 
 
 def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
@@ -125,58 +131,86 @@ def usable_spaces() -> list[EmbeddingSpace]:
 
 
 def _begin(claim: jobs.Claim, pool: ThreadPoolExecutor) -> _Batch:
-    """Look the claim's items up and start reading their pictures."""
+    """Look the claim's items up and start reading what they lack."""
+    space = claim.space
     items = Item.objects.in_bulk(claim.item_ids)
-    pictures = {pk: pool.submit(_read, item) for pk, item in items.items() if item.image}
-    return _Batch(claim, items, pictures)
+    stored = Embedding.objects.filter(space=space, item__in=items)
+    made_from: dict[Key, str] = {
+        (pk, Modality(modality)): digest
+        for pk, modality, digest in stored.values_list("item_id", "modality", "content_hash")
+    }
+    hashes = {
+        (pk, modality): PARTS[modality].hash_of(item)
+        for pk, item in items.items()
+        for modality in space.covers
+    }
+    inputs = {
+        (pk, modality): pool.submit(_read, items[pk], modality)
+        for (pk, modality), digest in hashes.items()
+        if digest and digest != made_from.get((pk, modality))
+    }
+    return _Batch(claim, items, [key for key in made_from if not hashes.get(key)], inputs)
 
 
-def _read(item: Item) -> Image | str:
-    """The picture, or why it cannot be read: an exception would hold the file in its traceback."""
+@dataclasses.dataclass(frozen=True)
+class Unreadable:
+    """Why an input cannot be read: an exception would hold the file in its traceback."""
+
+    reason: str
+
+
+def _read(item: Item, modality: Modality) -> Any:
+    """The encoder's input, or Unreadable."""
+    part = PARTS[modality]
     try:
-        return open_preview(item)
+        return part.read(item)
     except (ImageRefused, OSError) as exc:
-        return str(exc)
+        reason = str(exc)
     except Exception as exc:
-        logger.exception("Reading the picture of item %d failed", item.pk)
-        return f"{type(exc).__name__}: {exc}"
+        logger.exception("Reading the %s of item %d failed", part.name, item.pk)
+        reason = f"{type(exc).__name__}: {exc}"
+    return Unreadable(f"The {part.name} cannot be read: {reason}")
 
 
 def _embed(batch: _Batch) -> DrainReport:
     """Encode and commit one batch; whatever fails is recorded against its item alone."""
     space = batch.claim.space
     logger.info("Embedding start: %d items for space %d", len(batch.items), space.pk)
-    errors: dict[int, str] = {}
-    images: dict[int, Image] = {}
-    for pk, future in batch.pictures.items():
-        picture = future.result()
-        if isinstance(picture, str):
-            errors[pk] = f"The picture cannot be read: {picture}"
-        else:
-            images[pk] = picture
-    captions = {
-        pk: item.caption for pk, item in batch.items.items() if item.caption and pk not in errors
+    errors = {
+        pk: f"The model covers no more than {_plurals(space)}, and the item has none."
+        for pk, item in batch.items.items()
+        if not any(PARTS[modality].hash_of(item) for modality in space.covers)
     }
-    vectors, refused = _encode(encoder_of(space), images, captions)
+    inputs: dict[Key, Any] = {}
+    for key, future in batch.inputs.items():
+        read = future.result()
+        if isinstance(read, Unreadable):
+            errors[key[0]] = read.reason
+        else:
+            inputs[key] = read
+    inputs = {key: read for key, read in inputs.items() if key[0] not in errors}
+    vectors, refused = _encode(encoder_of(space), inputs)
     if errors := errors | refused:
         jobs.fail(batch.claim.token, errors)
-    indexed = _commit(space, batch, vectors) if vectors else 0
+    embedded = batch.items.keys() - errors.keys()
+    indexed = _commit(space, batch, embedded, vectors) if embedded else 0
     return DrainReport(indexed, len(errors))
 
 
-def _encode(
-    encoder: Encoder, images: dict[int, Image], captions: dict[int, str]
-) -> tuple[dict[tuple[int, Modality], Vectors], dict[int, str]]:
-    """Vectors by (item, modality), and errors by item; where a batch fails, item by item."""
-    vectors: dict[tuple[int, Modality], Vectors] = {}
+def _plurals(space: EmbeddingSpace) -> str:
+    return " and ".join(PARTS[modality].plural for modality in space.covers)
+
+
+def _encode(encoder: Encoder, inputs: dict[Key, Any]) -> tuple[dict[Key, Vectors], dict[int, str]]:
+    """Vectors, and errors by item; where a batch fails, item by item."""
+    vectors: dict[Key, Vectors] = {}
+    items = {pk for pk, _ in inputs}
     try:
-        inputs: dict[int, Any]
-        for modality, inputs in ((Modality.IMAGE, images), (Modality.TEXT, captions)):
-            if inputs:
-                rows = _timed(encoder, modality, list(inputs.values()))
-                vectors |= {(pk, modality): row for pk, row in zip(inputs, rows, strict=True)}
+        for chosen in dict.fromkeys(modality for _, modality in inputs):
+            keys = [key for key in inputs if key[1] is chosen]
+            rows = _timed(encoder, chosen, [inputs[key] for key in keys])
+            vectors |= zip(keys, rows, strict=True)
     except Exception as exc:
-        items = images.keys() | captions.keys()
         if not isinstance(exc, EncoderError):
             logger.exception("Encoding %d items failed", len(items))
         if len(items) == 1:
@@ -186,22 +220,19 @@ def _encode(
     vectors = {}
     errors: dict[int, str] = {}
     for pk in items:
-        alone, error = _encode(
-            encoder,
-            {pk: images[pk]} if pk in images else {},
-            {pk: captions[pk]} if pk in captions else {},
-        )
+        alone, error = _encode(encoder, {key: inputs[key] for key in inputs if key[0] == pk})
         vectors |= alone
         errors |= error
     return vectors, errors
 
 
 def _refuse_unusable(
-    vectors: dict[tuple[int, Modality], Vectors],
-) -> tuple[dict[tuple[int, Modality], Vectors], dict[int, str]]:
+    vectors: dict[Key, Vectors],
+) -> tuple[dict[Key, Vectors], dict[int, str]]:
     """Part the vectors that no index can hold from the others, by item."""
     errors = {
-        pk: f"The model made a vector of the {modality.value} that is not finite (NaN or infinity)."
+        pk: f"The model made a vector of the {PARTS[modality].name} that is not finite"
+        " (NaN or infinity)."
         for (pk, modality), vector in vectors.items()
         if not np.isfinite(vector.astype("<f2")).all()  # as it will be stored
     }
@@ -213,9 +244,9 @@ def _timed(encoder: Encoder, modality: Modality, inputs: Sequence[Any]) -> Vecto
     rows = encoder.encode(modality, inputs)
     elapsed = time.perf_counter() - started
     logger.info(
-        "Encoded %d %ss in %.0f ms, %.1f a second",
+        "Encoded %d %s in %.0f ms, %.1f a second",
         len(inputs),
-        modality.value,
+        PARTS[modality].plural,
         elapsed * 1000,
         len(inputs) / elapsed,
     )
@@ -223,31 +254,32 @@ def _timed(encoder: Encoder, modality: Modality, inputs: Sequence[Any]) -> Vecto
 
 
 def _commit(
-    space: EmbeddingSpace, batch: _Batch, vectors: dict[tuple[int, Modality], Vectors]
+    space: EmbeddingSpace, batch: _Batch, embedded: Collection[int], vectors: dict[Key, Vectors]
 ) -> int:
     """Write vectors, change log and the end of the jobs in one transaction.
 
     Only items count whose job is still ours and whose content is still what was encoded.
     """
+    hash_fields = [PARTS[modality].hash_field for modality in space.covers]
     with transaction.atomic():
         # On PostgreSQL the row lock makes `seq` grow in commit order; SQLite has one writer anyway.
         space = EmbeddingSpace.objects.select_for_update().get(pk=space.pk)
         if space.state == EmbeddingSpace.State.RETIRED:
             return 0
         ours = jobs.in_work(batch.claim.token)
-        hashes = dict(ours.values_list("item_id", "item__content_hash"))
-        embedded = {pk for pk, _ in vectors}
+        now = ours.values_list("item_id", *(f"item__{field}" for field in hash_fields))
         current = {
             pk
-            for pk, content_hash in hashes.items()
-            if pk in embedded and batch.items[pk].content_hash == content_hash
+            for pk, *hashes in now
+            if pk in embedded
+            and hashes == [getattr(batch.items[pk], field) for field in hash_fields]
         }
         rows = [
             Embedding(
                 space=space,
                 item_id=pk,
                 modality=modality.value,
-                content_hash=hashes[pk],
+                content_hash=PARTS[modality].hash_of(batch.items[pk]),
                 vector=vector.astype("<f2").tobytes(),
             )
             for (pk, modality), vector in vectors.items()
@@ -259,19 +291,13 @@ def _commit(
             unique_fields=["space", "modality", "item"],
             update_fields=["content_hash", "vector"],
         )
-        written = {(row.item_id, row.modality) for row in rows}
-        outdated = [
-            (pk, modality)
-            for pk, modality in Embedding.objects.filter(
-                space=space, item_id__in=current
-            ).values_list("item_id", "modality")
-            if (pk, modality) not in written
-        ]
-        for pk, modality in outdated:
+        gone = [key for key in batch.gone if key[0] in current]
+        for pk, modality in gone:
             Embedding.objects.filter(space=space, item_id=pk, modality=modality).delete()
+        changed = {(row.item_id, row.modality) for row in rows} | set(gone)
         VectorChange.objects.bulk_create(
             VectorChange(space=space, modality=modality, vector_item=pk)
-            for pk, modality in sorted(written | set(outdated))
+            for pk, modality in sorted(changed)
         )
         ours.filter(item_id__in=current).delete()
         jobs.release(batch.claim.token)  # edited while they were encoded: they wait again

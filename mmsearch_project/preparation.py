@@ -25,7 +25,7 @@ from mmsearch_project import environment as env
 STARTER_NOTICE = """\
 The starter model is in use. It is small and for trying out; for real use start with
     MMSEARCH_MODEL=openai/clip-vit-base-patch32 make run
-or name the directory of any CLIP model. Items are then embedded anew in the background."""
+or another of docs/models.md, or a directory. Items are then embedded anew in the background."""
 
 
 class NotReadyError(Exception):

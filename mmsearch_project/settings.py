@@ -171,6 +171,10 @@ MMSEARCH_STORES: dict[str, dict[str, Any]] = {
 }
 MMSEARCH_DEMO = env.flag("MMSEARCH_DEMO", default=True)
 
+# ── what is kept of searches, to compare models by ──────────────────────────────────────────────
+MMSEARCH_QUERY_LOG = env.whole_number("MMSEARCH_QUERY_LOG", 1_000, low=0, high=100_000)
+MMSEARCH_SHADOW = env.number("MMSEARCH_SHADOW", 0.0, low=0, high=1)
+
 # ── limits ──────────────────────────────────────────────────────────────────────────────────────
 MMSEARCH_MAX_UPLOAD_BYTES = env.whole_number("MMSEARCH_MAX_UPLOAD_MB", 25, low=1, high=1024) * 2**20
 MMSEARCH_MAX_BULK_BYTES = 256 * 2**20

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from django.conf import settings
+
 from embeddings import per_space
 from embeddings.retiring import free, half_freed
 from embeddings.spaces import live_spaces
@@ -40,3 +42,10 @@ def maintain_index() -> int:
             maintenance.delete_folder(space)
             logger.info("Space %d, %s: %d rows deleted", space.pk, space, deleted)
     return written
+
+
+def answer_shadow_queries() -> int:
+    """Ask a share of live queries of the space beside the active one, too; returns how many."""
+    from search.comparison.shadowing import answer_drawn  # it searches, which maintenance does not
+
+    return answer_drawn() if settings.MMSEARCH_SHADOW else 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -36,7 +37,11 @@ POISON = "POISON"
 REVISION = "1"
 REFUSES: dict[str, str] = {}
 """A text that a model of that name refuses."""
-GONE: set[str] = set()
+COVERS: dict[str, tuple[Modality, ...]] = {}
+"""What models of other than pictures and texts cover."""
+ENCODED: Counter[Modality] = Counter()
+"""Inputs that this process encoded."""
+GONE: set[str] = {"gone"}
 """Models whose files are gone."""
 DELAY = float(os.environ.get("MMSEARCH_TESTS_DELAY", "0"))
 """Seconds a batch of texts takes, for tests that kill a worker in the middle."""
@@ -48,7 +53,8 @@ class ColourEncoder(Encoder):
     Models whose names differ in length make other vectors, and scores, of the same.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, revision: str = "") -> None:
+        del revision  # there is one at a time
         self.name = name
 
     def describe(self) -> EncoderDescription:
@@ -60,6 +66,7 @@ class ColourEncoder(Encoder):
             precision="fp32",
             preprocessing="mean colour",
             dimension=4 + WORD_DIMENSIONS,
+            modalities=COVERS.get(self.name, (Modality.IMAGE, Modality.TEXT)),
         )
 
     def encode(
@@ -71,7 +78,8 @@ class ColourEncoder(Encoder):
             if any(each in text for text in inputs for each in refused):
                 raise EncoderError("This text is poison.")
             time.sleep(DELAY)
-        rows = np.array([_FEATURES[modality](each) for each in inputs])
+        rows = np.array([FEATURES[modality](each) for each in inputs])
+        ENCODED[modality] += len(inputs)
         rows[:, 4:] *= len(self.name) / len("colour")
         return np.roll(_unit(rows), len(self.name), axis=1)
 
@@ -100,7 +108,7 @@ def _text_features(text: str) -> list[float]:
     return features.tolist()
 
 
-_FEATURES: dict[Modality, Callable[[Any], list[float]]] = {
+FEATURES: dict[Modality, Callable[[Any], list[float]]] = {
     Modality.IMAGE: _image_features,
     Modality.TEXT: _text_features,
 }

@@ -28,7 +28,8 @@ from mmsearch_project.settings import *  # noqa: E402, F403
 from mmsearch_project.settings import DATABASES, MMSEARCH_DATA_DIR  # noqa: E402
 
 # A file, as in real use, so that threads and processes meet on it.
-DATABASES["default"]["TEST"] = {"NAME": Path(MMSEARCH_DATA_DIR) / "test.sqlite3"}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["TEST"] = {"NAME": Path(MMSEARCH_DATA_DIR) / "test.sqlite3"}
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MMSEARCH_ENCODER = {"BACKEND": "tests.encoders.ColourEncoder", "OPTIONS": {}}
 MMSEARCH_MODEL = os.environ.get("MMSEARCH_MODEL", "colour")

@@ -1,28 +1,36 @@
-"""A running installation whose model is switched and rolled back under load.
+"""A running installation whose model is switched and rolled back, under load and while some die.
 
-`python -m tests.switching` is the long form: 5,000 items, the starter and a variation of it, three
-switches and three rollbacks; it prints what it found. The short form is a test.
+`python -m tests.switching` is the long form of `tests/project/test_switching.py`: 5,000 items, the
+starter and a variation of it. It prints what it finds.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
+import shutil
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from itertools import islice
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.material import captions
+from benchmarks.material import ROOT, captions
+from benchmarks.processes import kill
 from benchmarks.servers import BenchmarkError, Ours
+from embeddings.encoders.base import Modality, Purpose
 
 QUERIES = ("zumbral fexing", "quondle", "brisk ovelty marn", "threnk", "wispel gorrow")
-"""Words of no caption: answers are by meaning alone."""
-TOP_N = 20
+ASKED = {"modality": "text", "top_n": 20, "all": True}
+"""By meaning alone, so that the order is that of inner products."""
 TOLERANCE = 2e-3
 """Differences of inner products that rounding may turn round."""
 
@@ -106,7 +114,7 @@ class Load:
             query = QUERIES[number % len(QUERIES)]
             began = time.perf_counter()
             try:
-                answer = self._ours.post("/search_text/", {"query_text": query, "top_n": TOP_N})
+                answer = self._ours.post("/api/v1/search/", {"q": query, **ASKED})
             except (OSError, BenchmarkError) as exc:
                 self._report.errors.append(f"search: {exc}")
                 continue
@@ -226,3 +234,98 @@ def run(
         switch_three_times(ours, model, other, report)
     settle(ours)
     return report
+
+
+STEPS = {
+    "building": "SELECT 1 FROM {target} AND complete_since IS NULL",
+    "complete": "SELECT 1 FROM {target} AND complete_since IS NOT NULL",
+    "warm": "SELECT 1 FROM embeddings_servingprocess WHERE warm_id = (SELECT id FROM {target})",
+    "active": "SELECT 1 FROM {target} AND state = 'active'",
+}
+"""How each step of a switch shows in the database."""
+VICTIMS = ("web", "cluster", "command", "all")
+
+
+def die_at(ours: Ours, step: str, victim: str, model: str) -> None:
+    """Switch to a new model; `kill -9` somebody once `step` is reached; wait for the end of it."""
+    target = f"embeddings_embeddingspace WHERE source = '{model}' AND state <> 'retired'"
+    reached = STEPS[step].format(target=target)
+    command = subprocess.Popen(
+        [sys.executable, "manage.py", "open_space", model, "--wait"],
+        cwd=ROOT,
+        env=ours.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    ours.wait(lambda: bool(ours.rows(reached)), f"{step} of {model}", poll=0.005)
+    if victim == "command":
+        command.kill()
+    elif victim == "all":
+        process = ours.process
+        assert process is not None
+        kill(ours.processes())
+        process.wait()
+        command.kill()
+        ours.start()
+    else:
+        named = (
+            each for each in ours.processes() if f"mmsearch_project.{victim}" in each.cmdline()
+        )
+        next(named).kill()
+    ours.wait(lambda: bool(ours.rows(STEPS["active"].format(target=target))), f"{model} active")
+    command.wait()
+
+
+def vary_starter(directory: Path) -> Path:
+    """Another small CLIP: the starter with disturbed weights."""
+    from safetensors.numpy import load_file, save_file
+
+    from embeddings.encoders.finding.model_files import STARTER_DIRECTORY
+
+    shutil.copytree(STARTER_DIRECTORY, directory, ignore=shutil.ignore_patterns("prepared"))
+    weights = load_file(directory / "model.safetensors")
+    random = np.random.default_rng(7)
+    for name, weight in weights.items():
+        if weight.ndim == 2:
+            noise = random.standard_normal(weight.shape).astype(weight.dtype)
+            weights[name] = weight + np.float32(0.2 * weight.std()) * noise
+    save_file(weights, directory / "model.safetensors", metadata={"format": "pt"})
+    return directory
+
+
+def _encoder(model: str, models: Path) -> Callable[[str], NDArray[np.float32]]:
+    from embeddings.encoders.serving.prepared_encoder import PreparedEncoder
+
+    encoder = PreparedEncoder(model, models)
+
+    def encode(text: str) -> NDArray[np.float32]:
+        rows: NDArray[np.float32] = encoder.encode(Modality.TEXT, [text], purpose=Purpose.QUERY)
+        row: NDArray[np.float32] = rows[0]
+        return row
+
+    return encode
+
+
+def main() -> None:
+    """The long form."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=5000)
+    items = parser.parse_args().items
+    with tempfile.TemporaryDirectory() as folder:
+        other = str(vary_starter(Path(folder) / "variation"))
+        with Ours(Path(folder) / "data", WEB_CONCURRENCY="2") as ours:
+            models = ours.folder / "models"
+            encode = {model: _encoder(model, models) for model in ("starter", other)}
+            report = run(ours, items=items, model="starter", other=other, encode=encode)
+            sys.stdout.write(
+                f"{report.searches:,} searches, {report.written:,} rounds of writing:"
+                f" {len(report.errors)} errors, {report.empty} empty, {len(report.mixed)} mixed"
+                f" answers; {len(report.answered_by) - 1} switches seen; added items found"
+                f" {max(report.found_after):.2f} s after their vectors at the latest.\n"
+            )
+            told = (*report.errors[:5], *report.mixed[:5], ours.manage("check_index"))
+            sys.stdout.write("\n".join(told))
+
+
+if __name__ == "__main__":
+    main()

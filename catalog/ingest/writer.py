@@ -13,7 +13,7 @@ from django.db import DatabaseError, transaction
 
 from catalog.ingest.pictures import Picture
 from catalog.ingest.records import ItemRecord, Outcome, OutcomeKind, rejected
-from catalog.models import Item, LinkedFolder, Tag
+from catalog.models import Item, LinkedFolder, Tag, caption_digest
 from catalog.signals import items_changed, items_saved
 from catalog.storage import delete_after_commit, forget_linked_folders, linked_name
 
@@ -193,7 +193,7 @@ def _change(
 ) -> _Change:
     record, picture = prepared.record, prepared.picture
     item = existing or Item(item_id=prepared.item_id)
-    before = item.content_hash
+    before = (item.image_hash, item.caption_hash)
     fields = {"item_id"} if existing is None else set()
     fields |= _set_texts(item, record)
     replaced: list[str] = []
@@ -214,12 +214,10 @@ def _change(
     if record.dataset not in {None, item.dataset_id}:
         item.dataset_id = record.dataset
         fields.add("dataset")
-    item.content_hash = item.compute_content_hash()
-    if item.content_hash != before:
-        fields.add("content_hash")
     if record.tags is not None and set(record.tags) != tags.get(item.pk, set()):
         fields.add("tags")
-    return _Change(item, existing is None, fields, item.content_hash != before, replaced)
+    reembed = (item.image_hash, item.caption_hash) != before
+    return _Change(item, existing is None, fields, reembed, replaced)
 
 
 def _set_texts(item: Item, record: ItemRecord) -> set[str]:
@@ -228,6 +226,9 @@ def _set_texts(item: Item, record: ItemRecord) -> set[str]:
     changed = {f: v for f, v in given.items() if v is not None and v != getattr(item, f)}
     for field, value in changed.items():
         setattr(item, field, value)
+    if "caption" in changed:
+        item.caption_hash = caption_digest(item.caption)
+        return {*changed, "caption_hash"}
     return set(changed)
 
 

@@ -25,7 +25,7 @@ MIN_PREFIX: Final = 3
 """Letters of an unfinished word that say something."""
 FEW: Final = 20
 """A last word that fewer items have is taken for one that is still being typed."""
-COMMON: Final = 3_000
+COMMON: Final = 2_000
 """Items beyond which those that have a word are not all looked at."""
 MAX_FORMS: Final = 24
 MAX_CORRECTIONS: Final = 24

@@ -30,13 +30,13 @@ WEIGHTS: Final = {
     "codes": 2.0,
 }
 _TYPICAL: Final = {
-    # Characters; constants, so that a score does not move with what else there is.
-    "title": 30,
-    "caption": 80,
-    "tags": 40,
-    "category": 12,
-    "name": 20,
-    "codes": 20,
+    # Terms; constants, so that a score does not move with what else there is.
+    "title": 4,
+    "caption": 12,
+    "tags": 6,
+    "category": 2,
+    "name": 4,
+    "codes": 2,
 }
 _K1: Final = 1.2
 _B: Final = 0.4
@@ -123,19 +123,18 @@ class _Texts:
 
     def __init__(self, items: Ids, asked: Iterable[str]) -> None:
         rows = _read(items)
-        self.items = np.array([row[0] for row in rows], dtype=np.int64)
-        cells = list(chain.from_iterable(row[1:] for row in rows))
-        lengths = np.array([*map(len, cells)], dtype=np.int64)
-        typical = np.tile([_TYPICAL[field] for field in FIELDS], len(rows))
-        weights = np.tile([WEIGHTS[field] for field in FIELDS], len(rows))
-        self._weights = weights / (1 - _B + _B * lengths / typical)
-        self._written = f" {_EDGE} ".join(["", *cells, ""]).split()
+        self.items = np.array([key for key, _ in rows], dtype=np.int64)
+        self._written = f" {_EDGE} ".join(["", *(text for _, text in rows), ""]).split()
         self._number = {_EDGE: _IS_EDGE, BREAK: _IS_BREAK}
         for term in asked:
             self._number.setdefault(term, len(self._number) + 1)
         numbers = map(self._number.get, self._written, repeat(0))
         self._terms = np.fromiter(numbers, dtype=np.int32, count=len(self._written))
         self._cell = np.cumsum(self._terms == _IS_EDGE) - 1
+        lengths = np.diff(np.flatnonzero(self._terms == _IS_EDGE)) - 1
+        typical = np.tile([_TYPICAL[field] for field in FIELDS], len(rows))
+        weights = np.tile([WEIGHTS[field] for field in FIELDS], len(rows))
+        self._weights = weights / (1 - _B + _B * lengths / typical)
 
     def occurrences(self, pattern: Pattern) -> tuple[_Positions, npt.NDArray[np.float64]]:
         """The row of every occurrence, and what it weighs in its field."""
@@ -169,13 +168,17 @@ class _Texts:
 _NAMES: Final = (FIELDS.index("title"), FIELDS.index("name"))
 
 
-def _read(items: Ids) -> list[tuple[int, str, str, str, str, str, str]]:
+_FIELDS: Final = f" || ' {_EDGE} ' || ".join(FIELDS)
+
+
+def _read(items: Ids) -> list[tuple[int, str]]:
+    """The items that there are, ascending, each with its fields in one string."""
     if not items.size:
         return []
     keys = ", ".join(map(str, items.tolist()))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT item_id, {', '.join(FIELDS)} FROM catalog_itemwords"  # noqa: S608  keys are numbers
+            f"SELECT item_id, {_FIELDS} FROM catalog_itemwords"  # noqa: S608  keys are numbers
             f" WHERE item_id IN ({keys}) ORDER BY item_id"
         )
         return list(cursor.fetchall())

@@ -148,6 +148,8 @@ def _candidates(
         if items.size > most:
             best = np.lexsort((items, -values))[:most]
             return np.sort(items[best]), False
+        if len(common) > 1 and items.size < most:
+            items = np.union1d(items, _of_common_words(common, index, allowed, together=True))
         return items, not common
     return _of_common_words(common, index, allowed), False
 
@@ -159,14 +161,17 @@ def _united(words: Sequence[tuple[Found, float]]) -> tuple[Ids, npt.NDArray[np.f
     return items, np.bincount(inverse, values, minlength=items.size).astype(np.float64)
 
 
-def _of_common_words(words: Sequence[Found], index: FullText, allowed: Ids | None) -> Ids:
-    """Where every word is common: first items that have all of them, in the title if may be."""
+def _of_common_words(
+    words: Sequence[Found], index: FullText, allowed: Ids | None, *, together: bool = False
+) -> Ids:
+    """Items that have all of the words, in the title if may be; then, unless `together`, any."""
     if not words:
         return np.empty(0, dtype=np.int64)
     groups = [[variant.pattern for variant in word.variants] for word in words]
     bound = CANDIDATES if allowed is None else None
     picked = np.empty(0, dtype=np.int64)
-    for question in (groups, *([group] for group in groups if len(groups) > 1)):
+    apart = [[group] for group in groups] if len(groups) > 1 and not together else []
+    for question in (groups, *apart):
         for fields in (("title",), ("tags", "category"), ()):
             items = index.matching(question, fields=fields, limit=bound)
             if allowed is not None:

@@ -43,11 +43,11 @@ class WordComparison:
 
 def create_index(database: BaseDatabaseWrapper) -> None:
     """Make the full text index and fill it with the words of the items there are."""
+    full_text(database).create()  # first: PostgreSQL indexes no table that was just written to
     for done, batch in enumerate(_batches(), 1):
         write(words_of_items(batch))
         if done * BATCH % _LOGGED_EVERY == 0:
             logger.info("Words of %d items indexed", done * BATCH)
-    full_text(database).create()
 
 
 def rebuild_index() -> Iterator[int]:

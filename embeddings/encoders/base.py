@@ -8,7 +8,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 Vectors: TypeAlias = NDArray[np.float32]
 """float32 (n, d), every row L2-normalised."""
+
+
+VECTORS: Final = 1
+"""Counted up when code changes what vectors a model makes: all are then made anew."""
 
 
 class Modality(enum.StrEnum):
@@ -42,10 +46,10 @@ class EncoderError(Exception):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncoderDescription:
-    """The identity of the vectors that an encoder makes.
+    """What an encoder is, and with that the identity of the vectors that it makes.
 
-    Two encoders with equal descriptions make interchangeable vectors; any difference opens
-    another embedding space.
+    Encoders of equal fingerprints make interchangeable vectors; any other opens another embedding
+    space.
     """
 
     model: str
@@ -53,7 +57,7 @@ class EncoderDescription:
     revision: str
     """Digest of the weights (or the hub's commit), so that a changed file is a new space."""
     precision: str
-    """What its networks compute in, like ``int8`` or ``bf16/int8``."""
+    """What its networks compute in, like ``int8`` or ``bf16/int8``: close to fp32, as proved."""
     preprocessing: str
     """Digest of everything between a picture or text and the network's input."""
     dimension: int
@@ -70,11 +74,12 @@ class EncoderDescription:
 
     @property
     def fingerprint(self) -> str:
-        """Hex digest over the fields that make vectors: the key of the embedding space."""
-        identity = dataclasses.asdict(self)
-        del identity["modalities"]
-        fields = json.dumps(identity, sort_keys=True)
-        return hashlib.sha256(fields.encode()).hexdigest()[:32]
+        """Hex digest of what makes vectors what they are: the key of the embedding space.
+
+        The machine is not part of it, nor the precision that is fastest there.
+        """
+        identity = json.dumps([self.model, self.revision, self.dimension, VECTORS])
+        return hashlib.sha256(identity.encode()).hexdigest()[:32]
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -128,7 +133,7 @@ class Encoder(ABC):
     def warm_up(self, modalities: Collection[Modality] | None = None) -> None:
         """Load the towers of these modalities, by default of all, and run each once."""
         for modality in self.modalities if modalities is None else modalities:
-            self.encode(modality, [_EXAMPLES[modality]()])
+            self.encode(modality, [EXAMPLES[modality]()])
 
     def close(self) -> None:  # noqa: B027  nothing to release is the common case
         """Release the model's memory; a later call loads it again."""
@@ -144,7 +149,7 @@ def _white_picture() -> Any:
     return Image.new("RGB", (64, 64), "white")
 
 
-_EXAMPLES: dict[Modality, Callable[[], Any]] = {
+EXAMPLES: dict[Modality, Callable[[], Any]] = {
     Modality.IMAGE: _white_picture,
     Modality.TEXT: lambda: "warm up",
 }

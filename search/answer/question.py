@@ -10,8 +10,9 @@ import numpy as np
 
 from catalog.models import Item
 from embeddings.encoders.base import Modality, Vectors
+from embeddings.parts import PARTS
 from embeddings.query_vectors import encode_query
-from search.answer.query import SearchQuery, Term
+from search.answer.query import QueryError, SearchQuery, Term
 from search.index.space_index import SpaceIndex
 from search.index.stores.base import StoreError
 
@@ -31,15 +32,17 @@ class Question:
     """What is looked for."""
     pushed: tuple[tuple[float, ByModality], ...]
     """Weights above 0, and what is pushed down by them."""
-    words: str
-    """Empty where words do not count."""
     words_share: float
+    """The words' share in what is looked for."""
     left_out: tuple[int, ...]
     """Keys of the items that the query names itself."""
 
 
 def understand(query: SearchQuery, index: SpaceIndex) -> Question:
-    """Encode the terms. Raises EncoderError, QueryAbandoned, UnknownItem."""
+    """Encode the terms.
+
+    Raises EncoderError, QueryAbandoned, UnknownItem, and QueryError for what the space has not.
+    """
     items = _items(query.terms)
     encoded = [(term, _vectors(term, query, index, items)) for term in query.terms]
     wanted = [(term.weight, vectors) for term, vectors in encoded if term.weight > 0]
@@ -47,10 +50,9 @@ def understand(query: SearchQuery, index: SpaceIndex) -> Question:
     return Question(
         vectors={
             modality: _unit(np.sum([w * vectors[modality] for w, vectors in wanted], axis=0))
-            for modality in query.modalities
+            for modality in query.modalities(index.space)
         },
         pushed=tuple((-term.weight, vectors) for term, vectors in encoded if term.weight < 0),
-        words=query.words if query.modality == "any" else "",
         words_share=texts / sum(weight for weight, _ in wanted),
         left_out=tuple(sorted({item.pk for item in items.values()})),
     )
@@ -70,14 +72,16 @@ def _vectors(
     if term.item:
         own = _own_vectors(index, items[term.item].pk)
         any_own = next(iter(own.values()))
-        # Its picture looks for pictures, its caption for captions; where it lacks one, the other
-        # looks there too.
-        return {modality: own.get(modality, any_own) for modality in query.modalities}
+        # Each looks among those of its own modality; where it lacks one, another looks there too.
+        return {each: own.get(each, any_own) for each in query.modalities(index.space)}
     if term.image is not None:
-        vector = encode_query(index.space, Modality.IMAGE, term.image)
+        modality, field = Modality.IMAGE, "image"
     else:
-        vector = encode_query(index.space, Modality.TEXT, term.text)
-    return dict.fromkeys(query.modalities, vector)
+        modality, field = Modality.TEXT, "text"
+    if modality not in index.space.covers:
+        raise QueryError(field, f"{index.space} cannot be asked by {PARTS[modality].plural}.")
+    vector = encode_query(index.space, modality, term.text if term.image is None else term.image)
+    return dict.fromkeys(query.modalities(index.space), vector)
 
 
 def _own_vectors(index: SpaceIndex, pk: int) -> dict[Modality, Vectors]:

@@ -156,7 +156,9 @@ def score(signals: Signals) -> Scored:
         scores = np.where(signals.exact, EXACT + (1 - EXACT) * scores, scores)
     for term in signals.pushed:
         against = meaning(term.similarities, term.backgrounds, size=signals.ids.size)
-        scores = scores * (1 - against) ** term.weight
+        # What is as much the one as the other stays: a tulip is like a rose, and "flower -rose"
+        # asks for it.
+        scores = scores * (1 - np.maximum(against - meant, 0)) ** term.weight
     return Scored(scores, evidence)
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 from django.utils import timezone
 from PIL.Image import Image
 
-from embeddings.encoders.base import Modality
+from embeddings.parts import PARTS
 from embeddings.states import ItemState
 from search.answer.query import MAX_TERMS, MAX_WEIGHT, Filters, SearchQuery, Term
 
@@ -29,7 +29,6 @@ _PART: Final = re.compile(
     re.VERBOSE,
 )
 _DATE: Final = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?")
-_PICTURE_NAMES: Final = {"picture": Modality.IMAGE, "caption": Modality.TEXT}
 
 
 @dataclasses.dataclass
@@ -125,10 +124,12 @@ def _take_key(reading: _Reading, key: str, value: str, *, minus: bool) -> bool:
 
 
 def _has(value: str) -> Filters | None:
-    part = _PICTURE_NAMES.get(value.lower())
-    if part is None and value.lower() in tuple(Modality):
-        part = Modality(value.lower())
-    return None if part is None else Filters(has=(part,))
+    """By the name of a part, or of its modality."""
+    named = value.lower()
+    for modality, part in PARTS.items():
+        if named in (part.name, modality):
+            return Filters(has=(modality,))
+    return None
 
 
 def _state(value: str) -> Filters | None:

@@ -10,10 +10,10 @@ from typing import Final
 from django.db import close_old_connections, connections
 
 from embeddings import per_space, switching
-from embeddings.backends import encoder_of
-from embeddings.encoders.base import Modality
 from embeddings.models import EmbeddingSpace
+from embeddings.query_vectors import warm_up
 from embeddings.serving_processes import Presence
+from search.comparison.asked import write_asked
 from search.index import maintenance
 from search.index.space_index import active_index, index_of
 
@@ -79,6 +79,7 @@ class Following:
             self._follow(target)
             self._presence.say(warm=target)
             switching.advance()
+        write_asked()
         kept = {index.space_id} if target is None else {index.space_id, target.pk}
         self._warm &= kept
         per_space.let_go(keep=kept)
@@ -89,7 +90,7 @@ class Following:
 
     def _follow(self, space: EmbeddingSpace) -> None:
         if space.pk not in self._warm:
-            encoder_of(space).warm_up({Modality.TEXT})
+            warm_up(space)
         index_of(space).catch_up()
         self._warm.add(space.pk)
 

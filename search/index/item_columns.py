@@ -15,11 +15,12 @@ from typing import Any, Final
 
 import numpy as np
 from django.core.signals import setting_changed
-from django.db.models import BooleanField, ExpressionWrapper, Max, Q
+from django.db.models import Max
 from numpy.typing import NDArray
 
 from catalog.models import Item, ItemChange, Tag
 from embeddings.encoders.base import Modality
+from embeddings.parts import PARTS
 from search.index.stores.base import Ids, IdSet
 
 BATCH: Final = 500
@@ -37,8 +38,6 @@ KEPT_SETS: Final = 64
 Mask = NDArray[np.bool_]
 """bool (n,): one for each item, in the order of `ids`."""
 
-_PARTS: Final = {Modality.IMAGE: Q(image__gt=""), Modality.TEXT: Q(caption__gt="")}
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ItemColumns:
@@ -49,7 +48,7 @@ class ItemColumns:
     categories: NDArray[np.int32]
     """Place of each item's category in `names.categories`."""
     parts: NDArray[np.uint8]
-    """A bit for each part that the item has, in the order of `_PARTS`."""
+    """A bit for each part that the item has, in the order of `PARTS`."""
     created: NDArray[np.float64]
     """Seconds since 1970."""
     tagged: Ids
@@ -65,7 +64,7 @@ class ItemColumns:
         items, through = Item.objects.order_by("pk"), Item.tags.through.objects.order_by("item_id")
         if keys is not None:
             items, through = items.filter(pk__in=keys), through.filter(item__in=keys)
-        has = (ExpressionWrapper(part, BooleanField()) for part in _PARTS.values())
+        has = (part.hash_field for part in PARTS.values())
         rows = items.values_list("pk", "category", "created_at", *has)
         pairs = through.values_list("item_id", "tag_id")
         read = [
@@ -128,7 +127,7 @@ class ItemColumns:
         return found
 
     def with_part(self, part: Modality) -> Mask:
-        bit = np.uint8(1 << list(_PARTS).index(part))
+        bit = np.uint8(1 << list(PARTS).index(part))
         return np.asarray(self.parts & bit > 0)
 
     def rows_of(self, ids: Ids) -> NDArray[np.int64]:
@@ -254,7 +253,7 @@ def _position_to_load_from() -> int:
     return min(lines, default=0)
 
 
-def _bits(has: Iterable[bool]) -> int:
+def _bits(has: Iterable[str]) -> int:
     return sum(bool(each) << place for place, each in enumerate(has))
 
 

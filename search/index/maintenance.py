@@ -18,6 +18,7 @@ from django.db import transaction
 from catalog.resources import log_resources
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from embeddings.parts import PARTS
 from embeddings.query_vectors import recent_query_vectors
 from search.index.space_index import SpaceIndex, space_directory
 from search.index.stored_vectors import LOAD_BATCH, vector_batches
@@ -135,7 +136,7 @@ def sweep_folders() -> int:
     """
     spaces = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
     used = {space_directory(space) for space in spaces}
-    expected = {UNUSED, *(modality.value for modality in Modality)}
+    expected = {UNUSED, *(modality.value for modality in PARTS)}
     swept = 0
     for folder in settings.MMSEARCH_INDEX_DIR.iterdir():
         if not folder.is_dir() or not {each.name for each in folder.iterdir()} <= expected:

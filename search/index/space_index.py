@@ -55,8 +55,8 @@ def build_store(space: EmbeddingSpace, modality: Modality) -> VectorStore:
 
 
 def space_directory(space: EmbeddingSpace) -> Path:
-    """Where a space's snapshots are."""
-    return Path(settings.MMSEARCH_INDEX_DIR) / f"{space.fingerprint}-{space.generation}"
+    """Where a space's snapshots are: of no other space of this database, nor of another's."""
+    return Path(settings.MMSEARCH_INDEX_DIR) / f"{space.pk}-{space.generation}"
 
 
 class SpaceIndex:
@@ -66,7 +66,7 @@ class SpaceIndex:
         self.space = space
         self.space_id = space.pk
         self.stores: dict[Modality, VectorStore] = {
-            modality: build_store(space, modality) for modality in Modality
+            modality: build_store(space, modality) for modality in space.covers
         }
         self.tunings: dict[Modality, Tuning] = {}
         self.loaded = False

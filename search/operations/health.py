@@ -10,10 +10,10 @@ from typing import Final
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from embeddings.encoders.base import EncoderError, Modality
+from embeddings.encoders.base import EncoderError
 from embeddings.models import EmbeddingSpace
 from embeddings.per_space import PerSpace
-from embeddings.query_vectors import encode_query
+from embeddings.query_vectors import warm_up
 from embeddings.spaces import SpaceError, active_space
 from search.index.space_index import active_index
 
@@ -77,7 +77,7 @@ def _model() -> str:
 
 
 def _answer(space: EmbeddingSpace) -> bool:
-    encode_query(space, Modality.TEXT, "ready")
+    warm_up(space)
     return True
 
 

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from embeddings import states
 from embeddings.models import EmbeddingSpace
+from embeddings.parts import PARTS
 from embeddings.spaces import active_space
 from search.index.space_index import active_index
 from search.index.stores.base import StoreStats, Tuning
@@ -23,6 +24,8 @@ class IndexStats:
     """One modality's store, as this process serves it."""
 
     modality: str
+    name: str
+    """What people call its vectors: pictures, captions."""
     store: StoreStats
     tuning: Tuning | None
     """Measured recall; None until the first measurement in this process."""
@@ -55,7 +58,9 @@ def system_stats() -> SystemStats:
         index = active_index()
         index.sync()
         indexes = [
-            IndexStats(modality.value, store.stats(), index.tunings.get(modality))
+            IndexStats(
+                modality.value, PARTS[modality].plural, store.stats(), index.tunings.get(modality)
+            )
             for modality, store in index.stores.items()
         ]
     memory = _process.memory_info()

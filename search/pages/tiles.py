@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from catalog.models import Item
+from embeddings.encoders.base import Modality
+from embeddings.parts import PARTS
 from search.answer.answering import Hit
 from search.answer.facets import Facets
 from search.answer.query import MAX_OFFSET
@@ -21,11 +23,11 @@ MAX_CROP: Final = 1.8
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """One item of the grid; score and modality where it was searched for."""
+    """One item of the grid; its score and what matched best where it was searched for."""
 
     item: Item
     score: float | None = None
-    modality: str = ""
+    matched: str = ""
 
     @property
     def caption(self) -> str:
@@ -111,4 +113,9 @@ def _choices(
 
 
 def tiles_of(hits: Sequence[Hit]) -> list[Tile]:
-    return [Tile(hit.item, hit.score, hit.matched) for hit in hits]
+    return [Tile(hit.item, hit.score, _named(hit.matched)) for hit in hits]
+
+
+def _named(matched: str) -> str:
+    """As people call it: `words`, or the part whose vector it is."""
+    return PARTS[Modality(matched)].name if matched in PARTS else matched

@@ -6,11 +6,13 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import URLPattern, path
 
 from search.pages import views
+from search.pages.comparing import compare_page
 
 page_urls: list[URLPattern] = [
     path("", views.search_page, name="search"),
     path("items/<str:item_id>/", views.item_page, name="item"),
     path("upload/", views.upload_page, name="upload"),
+    path("compare/", compare_page, name="compare"),
     path("login/", LoginView.as_view(template_name="search/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
     path("media/<path:path>", views.media, name="media"),

@@ -20,12 +20,13 @@ from catalog.ingest import OutcomeKind, ingest_one
 from catalog.ingest.images import ImageBusy, ImageRefused, ImageTooLarge, decode_query_image
 from catalog.models import Item
 from embeddings.encoders.base import EncoderError
-from embeddings.spaces import SpaceError
+from embeddings.parts import PARTS
+from embeddings.spaces import SpaceError, active_space
 from embeddings.states import ItemState, with_state
 from search.answer.answering import UnknownItem, search
 from search.answer.browsing import browse, categories, sample
 from search.answer.facets import Facets
-from search.answer.query import QueryError
+from search.answer.query import ANY, QueryError
 from search.answer.syntax import ask
 from search.pages import query_pictures
 from search.pages.addresses import PAGE_SIZE, PageQuery
@@ -134,10 +135,17 @@ def _render_search(
         "unfiltered": query.address(categories=(), tags=(), modality="any"),
         "modalities": [
             Choice(label, query.address(modality=value), query.modality == value)
-            for value, label in (("any", "Anything"), ("image", "Pictures"), ("text", "Captions"))
+            for value, label in _modality_choices()
         ],
     }
     return render(request, "search/search.html", context, status=status)
+
+
+def _modality_choices() -> list[tuple[str, str]]:
+    """What may match: anything, or vectors of one of the modalities that the space covers."""
+    space = active_space()
+    covered = () if space is None else space.covers
+    return [(ANY, "Anything"), *((each.value, PARTS[each].plural.capitalize()) for each in covered)]
 
 
 def _answer(query: PageQuery) -> Shown:

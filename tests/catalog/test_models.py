@@ -9,7 +9,7 @@ from django.db import IntegrityError
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from catalog.ingest import ItemRecord, UploadedImage, ingest_one
-from catalog.models import Item
+from catalog.models import Item, caption_digest
 from tests.catalog.pictures import encoded, files, photo
 
 pytestmark = pytest.mark.django_db
@@ -23,26 +23,15 @@ def test_item_needs_a_caption_or_an_image() -> None:
 @pytest.mark.parametrize("item_id", ["a/b", " a", "a ", "a\n", "a#", ".", "..", ""])
 def test_item_id_is_validated_in_forms(item_id: str) -> None:
     with pytest.raises(ValidationError) as error:
-        Item(item_id=item_id, caption="x").full_clean(exclude=["content_hash"])
+        Item(item_id=item_id, caption="x").full_clean()
     assert list(error.value.message_dict) == ["item_id"]
 
 
-def test_content_hash_follows_caption_and_picture_only() -> None:
-    item = Item(item_id="a", caption="x", image_hash="1", title="t", category="c")
-    first = item.compute_content_hash()
-    item.title, item.category = "u", "d"
-    assert item.compute_content_hash() == first
-    item.caption = "y"
-    second = item.compute_content_hash()
-    item.image_hash = "2"
-    assert len({first, second, item.compute_content_hash()}) == 3
-
-
-def test_saving_some_fields_keeps_the_content_hash_true() -> None:
+def test_saving_some_fields_keeps_the_hash_of_the_caption_true() -> None:
     item = Item.objects.create(item_id="a", caption="x")
     item.caption = "y"
     item.save(update_fields=["caption"])
-    assert Item.objects.get().content_hash == item.compute_content_hash()
+    assert Item.objects.get().caption_hash == caption_digest(item.caption)
 
 
 def test_names_of_an_item() -> None:

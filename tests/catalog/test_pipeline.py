@@ -33,7 +33,7 @@ from catalog.ingest import (
 )
 from catalog.ingest.images import open_preview
 from catalog.ingest.writer import write
-from catalog.models import Item, LinkedFolder, Tag
+from catalog.models import Item, LinkedFolder, Tag, caption_digest
 from catalog.signals import items_saved
 from tests.catalog.pictures import corners, encoded, files, near, photo, turned
 from tests.fuzz_pictures import interlaced_png
@@ -87,7 +87,7 @@ def test_ingest_stores_a_record(saved: list[list[str]], media: Path) -> None:
     assert sorted(tag.name for tag in item.tags.all()) == ["animal", "pet"]
     assert (item.category, item.original_filename) == ("animals", "Tom.JPEG")
     assert (item.width, item.height, item.preview.name) == (64, 48, "")
-    assert item.content_hash == item.compute_content_hash()
+    assert item.caption_hash == caption_digest(item.caption)
     assert files(media) == [item.image.name]
     assert item.image.name == f"images/{item.image_hash[:2]}/cat_1_{item.image_hash[:12]}.jpg"
     assert near(corners(open_preview(item)), corners(photo()))
@@ -153,7 +153,7 @@ def test_ingest_updates_what_is_given_and_keeps_the_rest(saved: list[list[str]])
     assert after.updated_at > before.updated_at
     assert ingest_one(ItemRecord(item_id="a", caption="two")).kind == UPDATED
     assert saved == [["a"]]
-    assert Item.objects.get().content_hash == Item.objects.get().compute_content_hash()
+    assert Item.objects.get().caption_hash == caption_digest(Item.objects.get().caption)
 
 
 def test_ingest_clears_what_is_given_empty() -> None:

@@ -19,9 +19,7 @@ ITEMS = "admin:catalog_item_changelist"
 
 def _many(count: int, **fields: str) -> list[Item]:
     return Item.objects.bulk_create(
-        Item(
-            **{"item_id": f"i{number}", "caption": f"thing {number}", "content_hash": "", **fields}
-        )
+        Item(**{"item_id": f"i{number}", "caption": f"thing {number}", **fields})
         for number in range(count)
     )
 

@@ -56,7 +56,7 @@ def catalogue(media: Path, tmp_path: Path, db: None) -> list[dict[str, Any]]:
 
 def everything() -> list[dict[str, Any]]:
     """All that is known about all items but keys, times and where files are."""
-    kept = ("item_id", "title", "caption", "category", "image_hash", "content_hash", "width")
+    kept = ("item_id", "title", "caption", "category", "image_hash", "caption_hash", "width")
     return [
         {**{name: getattr(item, name) for name in kept}, "tags": {str(t) for t in item.tags.all()}}
         for item in Item.objects.order_by("item_id")

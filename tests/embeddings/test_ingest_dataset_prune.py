@@ -68,10 +68,10 @@ def test_naming_an_item_again_makes_it_the_sources_own_and_changes_nothing_else(
 ) -> None:
     for item_id in "abc":
         Item.objects.create(item_id=item_id, caption=f"words of {item_id}")
-    before = list(Item.objects.values("pk", "updated_at", "content_hash").order_by("pk"))
+    before = list(Item.objects.values("pk", "updated_at", "caption_hash").order_by("pk"))
     printed = run(rows(tmp_path / "rows.jsonl", *"abc"))
     assert "0 new, 0 updated, 3 unchanged, 0 rejected. Nothing has changed." in printed
-    assert list(Item.objects.values("pk", "updated_at", "content_hash").order_by("pk")) == before
+    assert list(Item.objects.values("pk", "updated_at", "caption_hash").order_by("pk")) == before
     run(rows(tmp_path / "rows.jsonl", *"ab"), "--prune")
     assert left() == "ab"
 

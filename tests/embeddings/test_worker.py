@@ -9,6 +9,7 @@ import pytest
 from django.db import OperationalError
 from pytest_django import DjangoAssertNumQueries
 
+from catalog.ingest import ItemRecord, OutcomeKind, ingest_one
 from catalog.models import Item
 from embeddings import jobs, states, worker
 from embeddings.backends import encoder_of
@@ -252,4 +253,85 @@ def test_a_vector_that_is_not_finite_is_refused_for_its_item_alone(
     assert state_of(good) == (ItemState.INDEXED, "")
     job = EmbeddingJob.objects.get()
     assert job.item_id == bad.pk
-    assert job.error == "The model made a vector of the text that is not finite (NaN or infinity)."
+    assert job.error == (
+        "The model made a vector of the caption that is not finite (NaN or infinity)."
+    )
+
+
+class Encoded:
+    """What the encoder was given, by modality."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.counts: dict[str, int] = {}
+        encoder = encoder_of(require_active_space())
+        encode = encoder.encode
+
+        def count(modality: Modality, inputs: list[Any]) -> Any:
+            self.counts[modality] = self.counts.get(modality, 0) + len(inputs)
+            return encode(modality, inputs)
+
+        monkeypatch.setattr(encoder, "encode", count)
+
+    def since(self) -> dict[str, int]:
+        """Inputs since the last look."""
+        counts, self.counts = self.counts, {}
+        return counts
+
+
+def test_what_is_left_as_it_is_is_not_encoded_again(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = Encoded(monkeypatch)
+    make_item(item_id="both", colour="red", caption="one")
+    make_item(item_id="words", caption="two")
+    assert (worker.drain().indexed, encoded.since()) == (2, {"image": 1, "text": 2})
+    picture = Embedding.objects.get(modality="image").pk
+    position = VectorChange.objects.latest("seq").seq
+
+    make_item(item_id="both", caption="three")
+    assert (worker.drain().indexed, encoded.since()) == (1, {"text": 1})
+    make_item(item_id="both", colour="blue")
+    assert (worker.drain().indexed, encoded.since()) == (1, {"image": 1})
+    make_item(item_id="both", caption="three", title="no part of it", category="c")
+    assert (worker.drain().indexed, encoded.since()) == (0, {})
+    both = Item.objects.get(item_id="both")
+    changes = VectorChange.objects.filter(seq__gt=position).order_by("seq")
+    assert [(change.modality, change.vector_item) for change in changes] == [
+        ("text", both.pk),
+        ("image", both.pk),
+    ]
+    assert Embedding.objects.get(modality="image").pk == picture
+    hashes = Embedding.objects.filter(item=both).order_by("modality").values_list("content_hash")
+    assert list(hashes) == [(both.image_hash,), (both.caption_hash,)]
+
+    jobs.re_embed([both.pk])
+    assert (worker.drain().indexed, encoded.since()) == (1, {"image": 1, "text": 1})
+
+
+def test_a_picture_taken_away_takes_its_vector_away(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = make_item(item_id="both", colour="red", caption="one")
+    worker.drain()
+    encoded = Encoded(monkeypatch)
+
+    assert ingest_one(ItemRecord(item_id="both", remove_image=True)).kind is OutcomeKind.UPDATED
+    assert (worker.drain().indexed, encoded.since()) == (1, {})
+    left = [(row.item_id, row.modality) for row in Embedding.objects.all()]
+    assert left == [(item.pk, "text")]
+    last = VectorChange.objects.latest("seq")
+    assert (last.modality, last.vector_item) == ("image", item.pk)
+    assert state_of(item) == (ItemState.INDEXED, "")
+
+
+def test_an_edit_taken_back_before_it_is_embedded_encodes_nothing(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    item = make_item(item_id="a", caption="one")
+    worker.drain()
+    encoded = Encoded(monkeypatch)
+    make_item(item_id="a", caption="two")
+    make_item(item_id="a", caption="one")
+
+    assert (worker.drain().indexed, encoded.since()) == (1, {})
+    assert state_of(item) == (ItemState.INDEXED, "")

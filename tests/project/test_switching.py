@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,11 @@ def _encode(encoder: ColourEncoder, text: str) -> Vectors:
     return row
 
 
+def _agreeing(told: str) -> int:
+    """How many stores `check_index` found equal to the database."""
+    return sum("vectors in the database" in line and "agree" in line for line in told.splitlines())
+
+
 @pytest.mark.timeout(600)
 def test_i9_switches_and_rollbacks_show_no_error_no_empty_and_no_mixed_answer(
     tmp_path: Path,
@@ -38,5 +44,26 @@ def test_i9_switches_and_rollbacks_show_no_error_no_empty_and_no_mixed_answer(
         assert report.searches > 100
         assert report.written > 10
         told = ours.manage("check_index")
-        assert told.count("they agree.") == 4
+        assert _agreeing(told) == 4
+        assert "Database and index agree." in told
+
+
+@pytest.mark.timeout(600)
+def test_whoever_dies_at_a_step_one_space_answers_and_it_is_complete(tmp_path: Path) -> None:
+    victims = random.sample(switching.VICTIMS, len(switching.VICTIMS))
+    slow = {"WEB_CONCURRENCY": "2", "MMSEARCH_TESTS_DELAY": "0.2"}
+    with Ours(tmp_path / "data", model="colour", **slow, **SETTINGS) as ours:
+        ours.start()
+        switching.fill(ours, 200)
+        for number, (step, victim) in enumerate(zip(switching.STEPS, victims, strict=True), 1):
+            model = "colour" + "s" * number
+            switching.die_at(ours, step, victim, model)
+
+            found = switching.spaces(ours)
+            told = f"{victim} killed when {step}"
+            assert [m for m, each in found.items() if each["state"] == "active"] == [model], told
+            assert (found[model]["done"], found[model]["failed"]) == (200, 0), told
+            assert ours.found(switching.QUERIES[0]), told
+        told = ours.manage("check_index")
+        assert _agreeing(told) == 2 * len(found)
         assert "Database and index agree." in told

@@ -9,10 +9,10 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from embeddings.encoders.base import EncoderDescription, EncoderError
-from embeddings.encoders.families.base import CONFIGURATION, Checkpoint, read_json
+from embeddings.encoders.families.base import CONFIGURATION, Checkpoint
 from embeddings.encoders.families.registry import open_checkpoint
 from embeddings.encoders.families.sentence_transformers import MODULES
 
@@ -24,58 +24,6 @@ PAIR: Final = "+"
 """Stands between a text model and the model of its pictures."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TowerConfig:
-    """What of a tower's configuration its network depends on."""
-
-    hidden_size: int
-    layers: int
-    heads: int
-    activation: str
-    layer_norm_eps: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ClipConfig:
-    """What of a CLIP model's `config.json` this project depends on."""
-
-    dimension: int
-    text: TowerConfig
-    image: TowerConfig
-    context_length: int
-    eos_token_id: int
-    image_size: int
-    patch_size: int
-
-    @classmethod
-    def read(cls, directory: Path) -> ClipConfig:
-        """Read `config.json`."""
-        fields = read_json(directory / CONFIGURATION)
-        # Older files repeat what differs from the defaults in *_config_dict, and that wins.
-        text = (fields.get("text_config") or {}) | (fields.get("text_config_dict") or {})
-        image = (fields.get("vision_config") or {}) | (fields.get("vision_config_dict") or {})
-        return cls(
-            dimension=fields.get("projection_dim") or 512,
-            text=_tower(text, hidden_size=512, heads=8),
-            image=_tower(image, hidden_size=768, heads=12),
-            context_length=text.get("max_position_embeddings", 77),
-            eos_token_id=text.get("eos_token_id", 49407),
-            image_size=image.get("image_size", 224),
-            patch_size=image.get("patch_size", 32),
-        )
-
-
-def _tower(fields: dict[str, Any], *, hidden_size: int, heads: int) -> TowerConfig:
-    """Where a file is silent, the defaults of transformers stand."""
-    return TowerConfig(
-        hidden_size=fields.get("hidden_size", hidden_size),
-        layers=fields.get("num_hidden_layers", 12),
-        heads=fields.get("num_attention_heads", heads),
-        activation=fields.get("hidden_act", "quick_gelu"),
-        layer_norm_eps=fields.get("layer_norm_eps", 1e-5),
-    )
-
-
 @dataclasses.dataclass(frozen=True)
 class ModelFiles:
     """One model on this machine's disk."""
@@ -85,10 +33,6 @@ class ModelFiles:
     directory: Path
     pictures: ModelFiles | None = None
     """Of a text model the model whose pictures it was named with."""
-
-    @functools.cached_property
-    def config(self) -> ClipConfig:
-        return ClipConfig.read(self.directory)
 
     @functools.cached_property
     def checkpoint(self) -> Checkpoint:
@@ -158,6 +102,14 @@ def _digest(state: str) -> str:
     return digest.hexdigest()[:40]
 
 
+def located(model: str) -> str:
+    """What a model is called so that it is found from any folder."""
+    return PAIR.join(
+        str(path.resolve()) if half and (path := Path(half).expanduser()).is_dir() else half
+        for half in _halves(model.strip())
+    )
+
+
 def local_files(model: str) -> ModelFiles | None:
     """The model's files where they are on this machine; None where a hub must be asked.
 
@@ -182,14 +134,21 @@ def _find(model: str, find: Callable[[str], ModelFiles | None]) -> ModelFiles | 
     name = model.strip()
     if not name:
         raise EncoderError(f"MMSEARCH_MODEL is empty: set it to {CHOICES}.")
-    if PAIR not in name or Path(name).expanduser().is_dir():
-        files = find(name)
-        return files and _checked(files)
-    text, pictures = (find(half.strip()) for half in name.split(PAIR, 1))
+    found = [find(half) for half in _halves(name)]
+    if len(found) == 1:
+        return found[0] and _checked(found[0])
+    text, pictures = found
     if text is None or pictures is None:
         return None
     both = f"{text.name}{PAIR}{pictures.name}"
     return _checked(ModelFiles(both, text.directory, _checked(pictures)))
+
+
+def _halves(name: str) -> list[str]:
+    """The names of a text model and of the model of its pictures, or the one name that it is."""
+    if Path(name).expanduser().is_dir():
+        return [name]
+    return [half.strip() for half in name.split(PAIR, 1)]
 
 
 def _local(name: str) -> ModelFiles | None:

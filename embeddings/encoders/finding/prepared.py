@@ -140,6 +140,17 @@ def find_prepared(models: Path, files: ModelFiles, device: str) -> Prepared | No
     return shipped
 
 
+def find_revision(models: Path, revision: str, device: str) -> Prepared | None:
+    """What is prepared of a revision, whatever became of the files that it was made of."""
+    if not revision:
+        return None
+    for path in sorted(models.glob(f"[!.]*-{revision[:12]}-{device}")):
+        prepared = Prepared.read(path)
+        if prepared is not None and prepared.description.revision == revision:
+            return prepared
+    return None
+
+
 def write_source(models: Path, files: ModelFiles, state: list[list[str | int]]) -> None:
     """Say that files in `state` are those of this revision."""
     _write_json(models / f"{_stem(files)}.json", {"state": state})

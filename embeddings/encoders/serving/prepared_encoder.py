@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from embeddings.encoders.base import Encoder, EncoderDescription, Modality, Purpose, Vectors
 from embeddings.encoders.finding.model_files import STARTER, resolve_model
-from embeddings.encoders.finding.prepared import Prepared
+from embeddings.encoders.finding.prepared import Prepared, find_revision
 from embeddings.encoders.finding.usable import check_model
 from embeddings.encoders.preparing.prepare import ensure_prepared
 from embeddings.encoders.serving.devices import uses_cuda
@@ -38,8 +38,9 @@ class PreparedEncoder(Encoder):
     """Any model of a known family, by directory or hub name, prepared once into `directory`.
 
     A model that is not prepared yet is prepared on first use, in a process of its own, in the
-    fastest precision that proves itself. On processors OpenVINO runs it, with `threads` threads, by
-    default one for each that this process may use; on CUDA PyTorch does.
+    fastest precision that proves itself. With `revision`, what is prepared of that one is taken,
+    also where the model's own files changed or are gone since. On processors OpenVINO runs it, with
+    `threads` threads, by default one for each that this process may use; on CUDA PyTorch does.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class PreparedEncoder(Encoder):
         directory: Path | str,
         device: str = "auto",
         threads: int | None = None,
+        revision: str = "",
     ) -> None:
         self._name = model
+        self._revision = revision
         self._directory = Path(directory)
         # The starter comes prepared for processors and is quick there: a GPU only where asked for.
         self._device = "cpu" if (model, device) == (STARTER, "auto") else device
@@ -79,9 +82,11 @@ class PreparedEncoder(Encoder):
         with self._lock:
             if self._towers is None:
                 device = "cuda" if uses_cuda(self._device) else "cpu"
-                prepared = ensure_prepared(
-                    self._name, self._directory, device=device, progress=logger.info
-                )
+                prepared = find_revision(self._directory, self._revision, device)
+                if prepared is None:
+                    prepared = ensure_prepared(
+                        self._name, self._directory, device=device, progress=logger.info
+                    )
                 self._towers = self._on(device, prepared)
             return self._towers
 

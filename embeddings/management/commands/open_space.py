@@ -48,8 +48,8 @@ class Command(BaseCommand):
         said = ""
         with stoppable() as stop:
             while not stop.is_set():
-                space.refresh_from_db()
                 switching.advance()
+                space.refresh_from_db()
                 if space.state == EmbeddingSpace.State.RETIRED:
                     raise CommandError(f"Space {space.pk} was retired meanwhile.")
                 is_done = space.complete_since is not None and not switching.is_wished(space)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 from argparse import ArgumentParser
@@ -16,6 +17,7 @@ from embeddings.management.progress import Progress
 from embeddings.models import EmbeddingSpace
 from embeddings.spaces import SpaceError, find_space
 from search.answer.query import QueryError
+from search.comparison.verdicts import Verdicts, all_verdicts
 from search.evaluation.qrels import Half, JudgedQuery, QrelsError, read_qrels
 from search.evaluation.report import as_json, as_markdown
 from search.evaluation.runs import Run, collect, judge
@@ -51,13 +53,20 @@ class Command(BaseCommand):
             run = self._run(queries, find_space(space) if space is not None else None)
         except (EncoderError, SpaceError, QueryError) as exc:
             raise CommandError(str(exc)) from exc
-        tables = as_markdown(run)
+        votes = all_verdicts()
+        tables = "\n\n".join([as_markdown(run), *map(_as_line, votes)])
         if report is not None:
             try:
                 report.write_text(tables + "\n", encoding="utf-8")
             except OSError as exc:
                 raise CommandError(f"--report {report}: {exc.strerror}.") from exc
-        self.stdout.write(json.dumps(as_json(run), indent=1) if options["json"] else tables)
+        if options["json"]:
+            verdicts = [
+                {"spaces": [one.pk, other.pk], **dataclasses.asdict(each), "chance": each.chance}
+                for one, other, each in votes
+            ]
+            tables = json.dumps({**as_json(run), "verdicts": verdicts}, indent=1)
+        self.stdout.write(tables)
 
     def _run(self, queries: list[JudgedQuery], space: EmbeddingSpace | None) -> Run:
         with stoppable() as stop, Progress(sys.stderr, total=len(queries), what="queries") as bar:
@@ -75,6 +84,16 @@ class Command(BaseCommand):
                 returncode=INTERRUPTED,
             )
         return run
+
+
+def _as_line(voted: tuple[EmbeddingSpace, EmbeddingSpace, Verdicts]) -> str:
+    """What people found who saw two spaces' answers side by side."""
+    one, other, votes = voted
+    return (
+        f"Side by side, people found space {one.pk} ({one}) better {votes.left} times, space"
+        f" {other.pk} ({other}) {votes.right} times, neither {votes.ties} times; so uneven by"
+        f" chance: {votes.chance:.2f}."
+    )
 
 
 def _read(path: Path, half: str | None) -> list[JudgedQuery]:

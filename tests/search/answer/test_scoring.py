@@ -93,15 +93,14 @@ def test_vectors_are_believed_as_far_as_the_model_knows_the_words() -> None:
     assert scored.scores == pytest.approx([EXACT * 0.25 * _likely(CAPTION)], abs=1e-5)
 
 
-def test_what_is_like_a_pushed_term_goes_down() -> None:
-    pushed = Pushed(2.0, {TEXT: _array(0.9, -0.9)}, BACKGROUNDS)
-    plain = _signals(text=_array(0.9, 0.9), image=_array(NOTHING, NOTHING))
-    scored = scoring.score(
-        _signals(text=_array(0.9, 0.9), image=_array(NOTHING, NOTHING), pushed=(pushed,))
-    )
-    before = scoring.score(plain).scores
-    assert scored.scores[0] == pytest.approx(before[0] * (1 - _likely(CAPTION)) ** 2, abs=1e-5)
-    assert scored.scores[1] == pytest.approx(before[1], abs=1e-5)
+def test_what_is_more_like_a_pushed_term_than_what_is_looked_for_goes_down() -> None:
+    pushed = Pushed(2.0, {TEXT: _array(0.9, 0.9, -0.9)}, BACKGROUNDS)
+    fields = {"text": _array(0.6, 0.9, 0.6), "image": _array(NOTHING, NOTHING, NOTHING)}
+    before = scoring.score(_signals(**fields)).scores
+    scored = scoring.score(_signals(**fields, pushed=(pushed,)))
+    more = _likely(CAPTION) - _likely(0.5 * 12 - 6.3)
+    assert scored.scores[0] == pytest.approx(before[0] * (1 - more) ** 2, abs=1e-5)
+    assert scored.scores[1:].tolist() == before[1:].tolist()
 
 
 def test_among_few_vectors_each_may_be_what_was_asked_for() -> None:

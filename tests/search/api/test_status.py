@@ -88,7 +88,7 @@ def test_readyz_names_a_model_that_fails(
     def fail(*_: object) -> None:
         raise EncoderError("No such model.")
 
-    monkeypatch.setattr(health, "encode_query", fail)
+    monkeypatch.setattr(health, "warm_up", fail)
     per_space.reset()
     answer = client.get("/readyz")
     assert answer.status_code == 503

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,22 @@ def test_texts_equal_those_of_transformers(families: dict[str, Path], name: str)
     assert got.shape == (len(TEXTS), checkpoint.dimension)
     assert max(len(row) for row in own.rows(TEXTS)) == length
     assert cosines(got, expected_texts(families[name], TEXTS, length)).min() > 0.9999
+
+
+def test_a_clip_whose_configuration_names_a_wrong_end_token_pools_the_right_one(
+    families: dict[str, Path], tmp_path: Path
+) -> None:
+    # Those older than transformers 4.31 say 2; the end token has the highest of all ids.
+    directory = shutil.copytree(families["clip"], tmp_path / "old")
+    config = json.loads((directory / "config.json").read_text())
+    config["text_config"]["eos_token_id"] = 2
+    (directory / "config.json").write_text(json.dumps(config))
+    old, new = (open_checkpoint(path) for path in (directory, families["clip"]))
+    feeds = tokenizer(old).feeds(tokenizer(old).rows(TEXTS))
+
+    np.testing.assert_array_equal(
+        run(old.towers()[Modality.TEXT], feeds), run(new.towers()[Modality.TEXT], feeds)
+    )
 
 
 @pytest.mark.parametrize("name", BUILDERS)

@@ -6,13 +6,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from embeddings.encoders.base import EncoderError
 from embeddings.encoders.finding.model_files import (
     STARTER_DIRECTORY,
-    ClipConfig,
     ModelFiles,
-    TowerConfig,
     local_files,
 )
 from embeddings.encoders.finding.usable import check_model
@@ -167,21 +166,15 @@ def test_a_description_reads_no_weights(copy: Path, tiny_clip: Path) -> None:
 def test_defaults_and_old_style_overrides_of_a_configuration_hold(tmp_path: Path) -> None:
     config = {
         "model_type": "clip",
-        "text_config": {"eos_token_id": 2},
-        "text_config_dict": {"hidden_size": 768, "num_attention_heads": 12},
+        "text_config": {"max_position_embeddings": 32},
+        "text_config_dict": {"max_position_embeddings": 64},
         "vision_config_dict": None,
     }
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    tower = TowerConfig(
-        hidden_size=768, layers=12, heads=12, activation="quick_gelu", layer_norm_eps=1e-5
-    )
+    checkpoint = ModelFiles("copy", tmp_path).checkpoint
 
-    assert ClipConfig.read(tmp_path) == ClipConfig(
-        dimension=512,
-        text=tower,
-        image=tower,
-        context_length=77,
-        eos_token_id=2,
-        image_size=224,
-        patch_size=32,
+    assert checkpoint.dimension == 512
+    assert checkpoint.tokenization.max_length == 64
+    assert checkpoint.preprocessing.feeds([Image.new("RGB", (9, 9))])["pixels"].shape == (
+        *(1, 224, 224, 3),
     )

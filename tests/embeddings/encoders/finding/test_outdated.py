@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from embeddings.encoders.finding.outdated import sweep_prepared
-from embeddings.encoders.finding.prepared import Prepared
+from embeddings.encoders.finding.outdated import delete_prepared, sweep_prepared
+from embeddings.encoders.finding.prepared import Prepared, find_revision
 
 
 @pytest.fixture
@@ -47,3 +47,19 @@ def test_sweep_waits_while_a_model_is_prepared(folder: Path, tmp_path: Path) -> 
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert sweep_prepared(folder, in_use=set(), grace=0) == 0
     assert sweep_prepared(tmp_path / "nowhere", in_use=set(), grace=0) == 0
+
+
+def test_a_revision_given_up_goes_and_no_other(folder: Path) -> None:
+    delete_prepared(folder, "clip", "b")
+
+    assert names(folder) >= {"clip-a-cpu", "clip-c-cpu", "other-a-cpu"}
+    assert "clip-b-cpu" not in names(folder)
+
+
+def test_a_revision_is_found_without_the_files_that_it_was_made_of(folder: Path) -> None:
+    found = find_revision(folder, "c", "cpu")
+
+    assert found is not None
+    assert found.directory == folder / "clip-c-cpu"
+    assert find_revision(folder, "c", "cuda") is None
+    assert find_revision(folder, "", "cpu") is None

@@ -1,0 +1,1 @@
+"""Two spaces compared: by texts that people asked, by judged queries, by people's verdicts."""

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+
+from catalog.deletion import delete_items
+from catalog.models import Item
+from catalog.words import search_words, upkeep
+from catalog.words.full_text import full_text
+from catalog.words.upkeep import WordComparison
+
+pytestmark = pytest.mark.django_db
+
+MakeItem = Callable[..., Item]
+
+
+def test_compare_notices_a_full_text_index_that_lost_rows(make_item: MakeItem) -> None:
+    make_item(title="Lost")
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO catalog_words (catalog_words) VALUES ('delete-all')")
+    assert not upkeep.compare().sound
+    list(upkeep.rebuild_index())
+    assert upkeep.compare() == WordComparison(items=1)
+    assert search_words("lost").items.size == 1
+
+
+def test_the_count_is_that_of_the_rows(make_item: MakeItem) -> None:
+    assert full_text(connection).count() == 0
+    keys = [make_item().pk for _ in range(200)]
+    assert full_text(connection).count() == 200
+    list(delete_items(Item.objects.filter(pk__in=keys[:150])))
+    assert full_text(connection).count() == 50
+    assert full_text(connection).key_range() == (keys[150], keys[-1])

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import override_settings
+from django.utils import timezone
+
+from catalog.models import Item
+from embeddings import openings, switching
+from embeddings.models import EmbeddingJob, EmbeddingSpace, ServingProcess, SpaceOpening
+from embeddings.opening import open_space
+from embeddings.serving_processes import EXPIRY, Presence, alive
+from embeddings.spaces import require_active_space
+from tests.spaces import build, take_over
+
+
+@pytest.fixture
+def other(indexed_items: dict[str, Item]) -> EmbeddingSpace:
+    """A complete space beside the one that answers."""
+    return build("other")
+
+
+def process(number: int, *, warm: EmbeddingSpace | None = None, problem: str = "") -> None:
+    """A serving process that is alive."""
+    ServingProcess.objects.create(
+        pk=str(number), host="here", pid=number, seen_at=timezone.now(), warm=warm, problem=problem
+    )
+
+
+def says() -> str:
+    return str(switching.outlook())
+
+
+def test_the_switch_waits_for_every_living_process_and_says_for_which(
+    other: EmbeddingSpace,
+) -> None:
+    process(1, warm=other)
+    process(2)
+    process(3, problem="The disk is full.")
+    switching.wish(other)
+
+    assert switching.announced() == other
+    assert switching.advance() is None
+    assert says() == "waiting for process 2 on here; process 3 on here: The disk is full."
+    ServingProcess.objects.update(warm=other)
+    assert says() == "other fp32 (32 dimensions) takes over now"
+    assert switching.advance() == other == require_active_space()
+    assert (switching.outlook(), switching.announced(), switching.advance()) == (None, None, None)
+
+
+def test_a_dead_process_is_not_waited_for(other: EmbeddingSpace) -> None:
+    process(1)
+    ServingProcess.objects.update(seen_at=timezone.now() - EXPIRY - timedelta(seconds=1))
+    switching.wish(other)
+
+    assert switching.advance() == other
+
+
+@pytest.mark.usefixtures("indexed_items")
+def test_an_incomplete_target_is_not_announced() -> None:
+    target = open_space("other").space
+    assert target is not None
+
+    assert switching.announced() is None
+    assert switching.advance() is None
+    assert says() == "other fp32 (32 dimensions) takes over once it is complete"
+
+
+def test_an_item_that_only_the_active_space_has_holds_up_the_switch(
+    other: EmbeddingSpace, space: EmbeddingSpace, indexed_items: dict[str, Item]
+) -> None:
+    EmbeddingJob.objects.create(space=other, item=indexed_items["red"], run_after=timezone.now())
+    switching.wish(other)
+    assert says() == "waiting until 1 items are embedded in other fp32 (32 dimensions)"
+    assert switching.advance() is None
+
+    # Waiting in both, it cannot be found now either.
+    EmbeddingJob.objects.create(space=space, item=indexed_items["red"], run_after=timezone.now())
+    assert switching.advance() == other
+
+
+def test_of_two_wishes_the_latest_holds(other: EmbeddingSpace) -> None:
+    third = build("third")
+    switching.wish(third)
+    switching.wish(other)
+
+    assert switching.advance() == other
+    assert switching.advance() is None
+
+
+def test_going_back_and_back_again(other: EmbeddingSpace, space: EmbeddingSpace) -> None:
+    with pytest.raises(CommandError, match="No space that answered before is kept"):
+        call_command("rollback_space")
+    call_command("activate_space", str(other.pk))
+    for expected in (space, other, space):
+        call_command("rollback_space")
+        assert require_active_space() == expected
+
+
+class TestPresence:
+    @pytest.mark.django_db
+    def test_a_process_tells_what_it_is_warm_for_until_it_ends(self, other: EmbeddingSpace) -> None:
+        presence = Presence()
+        presence._write()
+        presence.say(warm=other)
+        (row,) = alive()
+        assert (row.warm, row.problem) == (other, "")
+
+        presence.say(problem="No memory.")
+        (row,) = alive()
+        assert (row.warm, row.problem) == (None, "No memory.")
+        presence.end()
+        presence._write()
+        assert not ServingProcess.objects.exists()
+
+    @pytest.mark.django_db
+    def test_two_of_one_host_and_number_are_two(self) -> None:
+        for presence in (Presence(), Presence()):
+            presence._write()
+
+        assert alive().count() == 2
+
+    @pytest.mark.django_db
+    def test_who_was_taken_for_dead_comes_back_and_old_rows_go(self) -> None:
+        presence = Presence()
+        presence._write()
+        ServingProcess.objects.update(seen_at=timezone.now() - 5 * EXPIRY)
+        process(9)
+        ServingProcess.objects.filter(pid=9).update(seen_at=timezone.now() - 5 * EXPIRY)
+        assert not alive().exists()
+
+        presence._try_to_write()
+
+        assert alive().count() == ServingProcess.objects.count() == 1
+
+
+class TestCommands:
+    @pytest.mark.usefixtures("indexed_items")
+    def test_activate_refuses_what_is_incomplete_unless_told(self, space: EmbeddingSpace) -> None:
+        target = open_space("other", takes_over=False).space
+        assert target is not None
+        with pytest.raises(CommandError) as caught:
+            call_command("activate_space", str(target.pk))
+        assert str(caught.value) == (
+            f"Space {target.pk}, {target}, is incomplete: 4 items that can be found now could not"
+            " be found any more. Wait until `manage.py spaces` calls it ready, mend what failed"
+            " (`manage.py retry_failed`), or let it answer as it is with --partial."
+        )
+        assert require_active_space() == space
+
+        call_command("activate_space", str(target.pk), "--partial")
+
+        assert require_active_space() == target
+        space.refresh_from_db()
+        assert space.state == "ready"
+        call_command("rollback_space")
+        target.refresh_from_db()
+        assert target.state == "building"
+
+    @pytest.mark.usefixtures("space")
+    def test_unknown_and_retired_spaces_are_named(self) -> None:
+        with pytest.raises(CommandError, match=r"There is no space 99\. `manage.py spaces`"):
+            call_command("activate_space", "99")
+        with pytest.raises(CommandError, match=r"There is no space 99\."):
+            call_command("retire_space", "99")
+
+    def test_spaces_are_listed(
+        self, other: EmbeddingSpace, space: EmbeddingSpace, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        Item.objects.create(item_id="new", caption="new")
+        EmbeddingSpace.objects.filter(pk=other.pk).update(
+            rate=0.5, rate_at=timezone.now(), problem="other is gone."
+        )
+        openings.ask("third")
+        switching.wish(other)
+        call_command("spaces")
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+
+        assert lines == [
+            ["id", "model", "dim", "precision", "state", "done", "of", "rate", "left", "MB"],
+            f"{space.pk} colour 32 fp32 active 4 5 0.0".split(),
+            f"{other.pk} other 32 fp32 ready 4 5 0.5/s 0 min 2 s 0.0".split(),
+            f"Space {other.pk}: other is gone.".split(),
+            ["Opening", "third:", "Waiting", "for", "the", "worker."],
+            ["Switch:", "other", "fp32", "(32", "dimensions)", "takes", "over", "now."],
+        ]
+        call_command("spaces", "--json")
+        told = json.loads(capsys.readouterr().out)
+        assert [each["state"] for each in told["spaces"]] == ["active", "ready"]
+        assert told["spaces"][1]["seconds_left"] == 2
+        assert told["switch"]["target"] == other.pk
+        assert told["openings"] == [
+            {"model": "third", "note": "Waiting for the worker.", "error": ""}
+        ]
+
+    def test_open_space_waits_until_it_has_taken_over(
+        self, other: EmbeddingSpace, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        call_command("open_space", "other", "--wait")
+
+        assert capsys.readouterr().out.endswith(f"Space {other.pk} is active.\n")
+
+    @pytest.mark.usefixtures("space")
+    def test_open_space_says_what_is_wrong_with_a_model(self) -> None:
+        with pytest.raises(CommandError, match="gone is gone"):
+            call_command("open_space", "gone")
+
+
+class TestStart:
+    """What `MMSEARCH_MODEL` means at a start of a filled catalogue."""
+
+    def asked(self) -> list[tuple[str, bool]]:
+        return list(SpaceOpening.objects.values_list("model", "is_wish"))
+
+    @pytest.mark.usefixtures("indexed_items")
+    def test_another_model_than_last_time_is_a_wish(self) -> None:
+        with override_settings(MMSEARCH_MODEL="other"):
+            openings.ask_at_start(last_model="colour")
+
+        assert self.asked() == [("other", True)]
+        assert openings.open_asked() == 1
+        assert self.asked() == []
+        outlook = switching.outlook()
+        assert outlook is not None
+        assert outlook.target.model == "other"
+
+    @pytest.mark.usefixtures("other")
+    def test_after_a_rollback_by_hand_the_same_setting_changes_nothing(
+        self, space: EmbeddingSpace
+    ) -> None:
+        take_over("other")
+        switching.wish(space)
+        assert switching.advance() == space
+        with override_settings(MMSEARCH_MODEL="other"):
+            openings.ask_at_start(last_model="other")
+
+        assert self.asked() == [("colour", False)]
+        assert openings.open_asked() == 1
+        assert switching.outlook() is None
+        assert require_active_space() == space
+
+    @pytest.mark.usefixtures("other")
+    def test_a_space_given_up_is_not_opened_by_a_start(self, space: EmbeddingSpace) -> None:
+        take_over("other")
+        call_command("retire_space", str(space.pk))
+        openings.ask_at_start(last_model="colour")
+        openings.open_asked()
+
+        assert [each.model for each in EmbeddingSpace.objects.exclude(state="retired")] == ["other"]
+
+    @pytest.mark.usefixtures("indexed_items")
+    def test_what_failed_says_why_and_is_tried_again_when_asked_again(self) -> None:
+        openings.ask("gone")
+        openings.ask("other")
+        assert openings.open_asked() == 1
+        opening = SpaceOpening.objects.get()
+        assert (opening.model, opening.error) == ("gone", "gone is gone.")
+        assert openings.open_asked() == 0
+
+        openings.ask("gone")
+        opening.refresh_from_db()
+        assert opening.error == ""
