@@ -1,6 +1,7 @@
 """Have a model ready for this machine, without torch in the asking process.
 
-`python -m embeddings.encoders.preparing.prepare MODEL DIRECTORY DEVICE [PRECISION]` is what is run instead.
+`python -m embeddings.encoders.preparing.prepare MODEL DIRECTORY DEVICE [PRECISION]` is what is run
+instead.
 """
 
 from __future__ import annotations
