@@ -45,6 +45,7 @@ ENVELOPE: Final = {
     "total": 1852,
     "top_n": 5,
     "offset": 0,
+    "cursor": None,
     "facets": {
         "categories": [{"name": "Food", "count": 41}],
         "tags": [{"name": "fruit", "count": 17}],

@@ -83,7 +83,7 @@ def _signals(query: SearchQuery, index: SpaceIndex) -> Signals:
         ids = store.ids() if allowed is None else allowed.ids[np.isin(allowed.ids, store.ids())]
         found[modality] = Matches(ids, store.scores(vector, ids))
         backgrounds[modality] = Background.of(store.sample() @ vector)
-    words = find_words(question.words, allowed)
+    words = find_words(query.words, allowed)
     return gather(index, question, found, backgrounds, words)
 
 

@@ -25,6 +25,11 @@ def _encode(encoder: ColourEncoder, text: str) -> Vectors:
     return row
 
 
+def _agreeing(told: str) -> int:
+    """How many stores `check_index` found equal to the database."""
+    return sum("vectors in the database" in line and "agree" in line for line in told.splitlines())
+
+
 @pytest.mark.timeout(600)
 def test_i9_switches_and_rollbacks_show_no_error_no_empty_and_no_mixed_answer(
     tmp_path: Path,
@@ -39,7 +44,7 @@ def test_i9_switches_and_rollbacks_show_no_error_no_empty_and_no_mixed_answer(
         assert report.searches > 100
         assert report.written > 10
         told = ours.manage("check_index")
-        assert told.count("they agree.") == 4
+        assert _agreeing(told) == 4
         assert "Database and index agree." in told
 
 
@@ -60,5 +65,5 @@ def test_whoever_dies_at_a_step_one_space_answers_and_it_is_complete(tmp_path: P
             assert (found[model]["done"], found[model]["failed"]) == (200, 0), told
             assert ours.found(switching.QUERIES[0]), told
         told = ours.manage("check_index")
-        assert told.count("they agree.") == 2 * len(found)
+        assert _agreeing(told) == 2 * len(found)
         assert "Database and index agree." in told
