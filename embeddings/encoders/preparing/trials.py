@@ -129,8 +129,8 @@ def _times(
 
 def _trial(candidate: Candidate, times: dict[int, float]) -> Trial:
     batch = 1
-    for size in times:
-        if times[size] < GAIN * times[batch]:
+    for size, milliseconds in times.items():
+        if milliseconds < GAIN * times[batch]:
             batch = size
     return Trial(
         precision=candidate.precision,
