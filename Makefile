@@ -3,6 +3,7 @@
 # make format  let ruff mend what it can
 # make install  what `make run` needs, without starting; install-all: for any model
 # make benchmark  measure against the naive design; writes docs/PERFORMANCE_REPORT.md
+# make relevance  judge how well queries are answered; writes docs/RELEVANCE.md
 # make soak  an hour of use (MINUTES=60): nothing may grow or be lost; writes docs/SOAK_REPORT.md
 # make crash  100 times kill -9 under load (KILLS=100): nothing may be lost
 # make fuzz  2,000 mutated pictures, 10,000 made-up requests: no crash, no answer of 5xx
@@ -12,7 +13,7 @@ BIN := $(CURDIR)/.venv/bin
 INSTALL := $(PYTHON) mmsearch_project/installation.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all install-dev run test format benchmark soak crash fuzz
+.PHONY: help install install-all install-dev run test format benchmark relevance soak crash fuzz
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -41,6 +42,9 @@ benchmark: install-dev
 	@"$(BIN)"/python -m pip install --quiet --disable-pip-version-check \
 	    --requirement benchmarks/requirements-baseline.txt --constraint constraints.txt
 	@"$(BIN)"/python -m benchmarks run
+
+relevance: install
+	@"$(BIN)"/python -m benchmarks relevance
 
 soak: install
 	@"$(BIN)"/python -m benchmarks soak --minutes $(or $(MINUTES),60)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks run | render | soak | crash | models`: figures, and proofs under load."""
+"""`python -m benchmarks run | render | relevance | soak | crash | models`: figures and proofs."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         help="also load N captions at once (500000 take ten minutes or more)",
     )
     actions.add_parser("render", help="write the report again from its results")
+    actions.add_parser("relevance", help="judge how well queries are answered")
     soak = actions.add_parser("soak", help="an hour of use: nothing may grow or be lost")
     soak.add_argument("--minutes", type=float, default=60.0)
     soak.add_argument("--items", type=int, default=50_000)
@@ -70,6 +71,10 @@ def main() -> int:
                 well = run_soak(
                     minutes=options.minutes, items=options.items, output=options.output, say=say
                 )
+            elif options.action == "relevance":
+                from benchmarks.relevance import run_relevance
+
+                say(f"Written: {run_relevance(output=options.output, say=say)}")
             elif options.action == "crash":
                 from benchmarks.crash import run_crash
 

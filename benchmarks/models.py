@@ -34,7 +34,7 @@ TEXTS: Final = 128
 QUERIES: Final = 40
 ROUNDS: Final = 3
 """Times that each batch is encoded; the median counts."""
-CALIBRATED_ON: Final = 24
+CALIBRATED_ON: Final = 8
 """Pictures, and captions, of the demo catalogue that give the ranges of int8."""
 COLUMNS: Final = {
     "like": "as large as",

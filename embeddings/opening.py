@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from pathlib import Path
 
 from django.conf import settings
 from django.db import transaction
@@ -14,6 +13,7 @@ from catalog.models import Item
 from embeddings import jobs, switching
 from embeddings.backends import build_encoder
 from embeddings.encoders.base import EncoderDescription
+from embeddings.encoders.finding.model_files import located
 from embeddings.models import EmbeddingJob, EmbeddingSpace
 from embeddings.spaces import active_space
 
@@ -104,13 +104,6 @@ def note_complete(space: EmbeddingSpace) -> bool:
     if rows.filter(state=EmbeddingSpace.State.BUILDING).update(state=EmbeddingSpace.State.READY):
         logger.info("Space %d, %s, is complete", space.pk, space)
     return True
-
-
-def located(model: str) -> str:
-    """The name of a model under which it is found from any folder."""
-    name = model.strip()
-    path = Path(name).expanduser()
-    return str(path.resolve()) if name and path.is_dir() else name
 
 
 def _live_space(name: str, description: EncoderDescription) -> EmbeddingSpace | None:

@@ -13,8 +13,9 @@ from django.conf import settings
 from django.db import transaction
 
 from embeddings.encoders.base import EncoderError
+from embeddings.encoders.finding.model_files import located
 from embeddings.models import SpaceOpening
-from embeddings.opening import located, open_space
+from embeddings.opening import open_space
 from embeddings.spaces import require_active_space
 
 logger = logging.getLogger(__name__)

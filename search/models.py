@@ -1,4 +1,4 @@
-"""What is kept of searches, to compare spaces by: texts that were asked, and people's verdicts."""
+"""What is kept of searches: rankings to read on in; to compare spaces by, texts and verdicts."""
 
 from __future__ import annotations
 
@@ -73,3 +73,18 @@ class Preference(models.Model):
     def __str__(self) -> str:
         verdict = "as good as" if self.is_tie else "better than"
         return f"{self.text}: space {self.better_id} {verdict} {self.worse_id}"
+
+
+class KeptRanking(models.Model):
+    """The hits of a query as they were when its first page was read; cursors go on in it."""
+
+    token = models.CharField(max_length=22, unique=True)
+    query = models.CharField(max_length=64, help_text="Digest of the query.")
+    hits = models.BinaryField(help_text="`search.answer.cursors` reads and writes it.")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        indexes: ClassVar = [models.Index(fields=["created_at"], name="ranking_created_at")]
+
+    def __str__(self) -> str:
+        return self.token

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from django.utils.safestring import SafeString
 
 from catalog.models import Item
 from embeddings.models import EmbeddingSpace
+from search.answer.cursors import Resumed, cursor_at, keep, resume
 from search.answer.facets import Facets, count_facets
 from search.answer.filters import allowed_by
-from search.answer.query import SearchQuery
-from search.answer.question import UnknownItem, understand
+from search.answer.query import START, SearchQuery
+from search.answer.question import Question, UnknownItem, understand
 from search.answer.ranking import Ranked, rank
 from search.answer.rows import load_items
 from search.answer.words import NO_WORDS, WordHits, find_words, marked
@@ -72,6 +73,8 @@ class SearchResults:
     facets: Facets
     timings: Timings
     space: EmbeddingSpace
+    cursor: str | None
+    """Where a query with a cursor goes on; None where nothing comes any more."""
 
 
 def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> SearchResults:
@@ -85,26 +88,28 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
         note_asked(query.words)
     index = synced_index(space)
     synced = time.perf_counter()
-    question = understand(query, index) if query.terms else None
+    resumed = resume(query) if query.cursor not in {"", START} else None
+    question = understand(query, index) if query.terms and resumed is None else None
     encoded = time.perf_counter()
     allowed = allowed_by(query)
-    words = find_words(question.words, allowed) if question and question.words else NO_WORDS
-    if question is None:
-        ranked = _newest_first(allowed)
+    words = find_words(query.words, allowed) if query.asks_words else NO_WORDS
+    if resumed is not None:
+        ranked = resumed.ranked
+    elif question is not None:
+        ranked = _ranked(index, query, question, words, allowed)
     else:
-        ranked = rank(
-            index,
-            question,
-            allowed=allowed,
-            words=words,
-            least=0.0 if query.all and query.min_score is None else query.min_score,
-            wanted=query.offset + query.top_n if query.all else None,
-        )
+        ranked = _newest_first(allowed)
+    if query.cursor == START:
+        resumed = keep(query, ranked)
     searched = time.perf_counter()
-    hits = _hits(ranked, query, words)
+    if resumed is None:
+        hits, following = _hits(ranked, words, range(ranked.ids.size)[query.page]), None
+    else:
+        hits, following = _hits_from(resumed, query, words, allowed)
     total = ranked.ids.size
     if query.all and question is not None:
-        total = max(total, _searchable(index, allowed) - len(question.left_out))
+        searchable = _searchable(index, question, allowed)
+        total = max(total, searchable - len(question.left_out))
     facets = _facets(query, ranked, allowed) if query.facets else Facets()
     ended = time.perf_counter()
     timings = Timings(
@@ -124,7 +129,24 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
         timings.index_ms,
         timings.database_ms,
     )
-    return SearchResults(hits, total, facets, timings, index.space)
+    return SearchResults(hits, total, facets, timings, index.space, following)
+
+
+def _ranked(
+    index: SpaceIndex,
+    query: SearchQuery,
+    question: Question,
+    words: WordHits,
+    allowed: IdSet | None,
+) -> Ranked:
+    return rank(
+        index,
+        question,
+        allowed=allowed,
+        words=words,
+        least=0.0 if query.all and query.min_score is None else query.min_score,
+        wanted=query.page.stop if query.all and not query.cursor else None,
+    )
 
 
 def _newest_first(allowed: IdSet | None) -> Ranked:
@@ -133,12 +155,13 @@ def _newest_first(allowed: IdSet | None) -> Ranked:
     return Ranked(ids, np.zeros(ids.size), {})
 
 
-def _searchable(index: SpaceIndex, allowed: IdSet | None) -> int:
-    """How many of the items have a vector."""
+def _searchable(index: SpaceIndex, question: Question, allowed: IdSet | None) -> int:
+    """How many of the items have a vector that may match."""
     if allowed is None:
-        return index.searchable_items()
-    found = [np.isin(allowed.ids, store.ids()) for store in index.stores.values()]
-    return int(np.count_nonzero(np.any(found, axis=0)))
+        (only, *others) = question.vectors
+        return index.searchable_items() if others else len(index.stores[only])
+    ids = [index.stores[modality].ids() for modality in question.vectors]
+    return int(np.count_nonzero(np.any([np.isin(allowed.ids, each) for each in ids], axis=0)))
 
 
 def _facets(query: SearchQuery, ranked: Ranked, allowed: IdSet | None) -> Facets:
@@ -148,10 +171,30 @@ def _facets(query: SearchQuery, ranked: Ranked, allowed: IdSet | None) -> Facets
     return count_facets(columns, columns.ids if allowed is None else allowed.ids)
 
 
-def _hits(ranked: Ranked, query: SearchQuery, words: WordHits) -> tuple[Hit, ...]:
-    page = range(query.offset, min(query.offset + query.top_n, ranked.ids.size))
-    items = load_items(ranked.ids[page.start : page.stop].tolist())
-    # An item deleted since the index was synced is not in the database: it is not shown.
+def _hits_from(
+    resumed: Resumed, query: SearchQuery, words: WordHits, allowed: IdSet | None
+) -> tuple[tuple[Hit, ...], str | None]:
+    """The page that begins at a place of a kept ranking, and the cursor of the next.
+
+    What has gone since, or is no longer allowed, makes room for what follows.
+    """
+    ids, place = resumed.ranked.ids, resumed.place
+    hits: tuple[Hit, ...] = ()
+    while len(hits) < query.top_n and place < ids.size:
+        places = range(place, min(place + query.top_n - len(hits), ids.size))
+        place = places.stop
+        if allowed is not None:
+            may_come = np.isin(ids[places.start : places.stop], allowed.ids)
+            hits += _hits(resumed.ranked, words, np.array(places)[may_come].tolist())
+        else:
+            hits += _hits(resumed.ranked, words, places)
+    return hits, cursor_at(resumed, place)
+
+
+def _hits(ranked: Ranked, words: WordHits, places: Sequence[int]) -> tuple[Hit, ...]:
+    pks = {place: int(ranked.ids[place]) for place in places}
+    items = load_items([*pks.values()])
+    # An item deleted since it was ranked is not in the database: it is not shown.
     return tuple(
         Hit(
             *items[pk],
@@ -160,6 +203,6 @@ def _hits(ranked: Ranked, query: SearchQuery, words: WordHits) -> tuple[Hit, ...
             title=marked(items[pk][0].title, words.patterns),
             caption=marked(items[pk][0].caption, words.patterns),
         )
-        for place in page
-        if (pk := int(ranked.ids[place])) in items
+        for place, pk in pks.items()
+        if pk in items
     )

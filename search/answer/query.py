@@ -22,6 +22,8 @@ MAX_TERMS: Final = 16
 """Each is encoded by itself."""
 MAX_WEIGHT: Final = 10.0
 ANY: Final = "any"
+START: Final = "start"
+"""The cursor of the first page."""
 
 T = TypeVar("T")
 
@@ -124,6 +126,9 @@ class SearchQuery:
     filters: Filters = Filters()
     top_n: int = 5
     offset: int = 0
+    cursor: str = ""
+    """START, or what the page before gave: whatever comes and goes, no hit is shown twice and none
+    skipped. Pages by `offset` count anew in the hits of their moment."""
     modality: str = ANY
     """Which vectors may match: `any`, or one of the modalities; words count with `any` alone."""
     min_score: float | None = None
@@ -134,13 +139,7 @@ class SearchQuery:
     """Count categories and tags over the hits."""
 
     def __post_init__(self) -> None:
-        if not any(term.weight > 0 for term in self.terms):
-            if self.terms or self.excluded:
-                raise QueryError(
-                    "text", "Say what to look for, not only what to leave out or push down."
-                )
-            if not self.filters:
-                raise QueryError("text", "Say what to look for: words, a picture, or both.")
+        self._check_question()
         if len(self.terms) > MAX_TERMS:
             raise QueryError("terms", f"At most {MAX_TERMS} terms, not {len(self.terms)}.")
         length = sum(len(term.text) for term in self.terms)
@@ -150,10 +149,21 @@ class SearchQuery:
             raise QueryError("top_n", f"{self.top_n} is not from 1 to {MAX_TOP_N}.")
         if not 0 <= self.offset <= MAX_OFFSET:
             raise QueryError("offset", f"{self.offset} is not from 0 to {MAX_OFFSET}.")
+        if self.cursor and self.offset:
+            raise QueryError("offset", "Give an offset or a cursor, not both.")
         if self.modality not in (known := (ANY, *PARTS)):
             raise QueryError("modality", f"{self.modality!r} is none of {', '.join(known)}.")
         if self.min_score is not None and not 0 <= self.min_score <= 1:
             raise QueryError("min_score", f"{self.min_score} is not from 0 to 1.")
+
+    def _check_question(self) -> None:
+        if any(term.weight > 0 for term in self.terms):
+            return
+        if self.terms or self.excluded:
+            message = "Say what to look for, not only what to leave out or push down."
+            raise QueryError("text", message)
+        if not self.filters:
+            raise QueryError("text", "Say what to look for: words, a picture, or both.")
 
     def modalities(self, space: EmbeddingSpace) -> tuple[Modality, ...]:
         """Those of a space whose vectors may match. Raises QueryError where there are none."""
@@ -161,6 +171,16 @@ class SearchQuery:
         if not found:
             raise QueryError("modality", f"{space} has no vectors of the modality {self.modality}.")
         return found
+
+    @property
+    def page(self) -> slice:
+        """Places in the ranking that are wanted."""
+        return slice(self.offset, self.offset + self.top_n)
+
+    @property
+    def asks_words(self) -> bool:
+        """Whether words of items count."""
+        return self.modality == ANY and bool(self.words)
 
     @property
     def words(self) -> str:

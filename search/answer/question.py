@@ -32,9 +32,8 @@ class Question:
     """What is looked for."""
     pushed: tuple[tuple[float, ByModality], ...]
     """Weights above 0, and what is pushed down by them."""
-    words: str
-    """Empty where words do not count."""
     words_share: float
+    """The words' share in what is looked for."""
     left_out: tuple[int, ...]
     """Keys of the items that the query names itself."""
 
@@ -54,7 +53,6 @@ def understand(query: SearchQuery, index: SpaceIndex) -> Question:
             for modality in query.modalities(index.space)
         },
         pushed=tuple((-term.weight, vectors) for term, vectors in encoded if term.weight < 0),
-        words=query.words if query.modality == "any" else "",
         words_share=texts / sum(weight for weight, _ in wanted),
         left_out=tuple(sorted({item.pk for item in items.values()})),
     )

@@ -29,7 +29,7 @@ MAX_HITS: Final = MAX_OFFSET + MAX_TOP_N
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ranked:
-    """Items best first, equal scores by age."""
+    """Items best first, equal ones by age."""
 
     ids: Ids
     scores: Numbers
@@ -63,7 +63,7 @@ def rank(
         }  # fmt: skip
         signals = gather(index, question, found, backgrounds, words)
         ranked = _ordered(signals, question, least=least)
-        unseen = _highest_unseen(backgrounds, found, depth)
+        unseen = signals.trust * _highest_unseen(backgrounds, found, depth)
         needed = _least(ranked, least)
         if ranked.ids.size >= limit:
             needed = max(needed, ranked.scores[limit - 1])
@@ -113,7 +113,9 @@ def _trust(index: SpaceIndex, question: Question, words: WordHits) -> float:
 
 def _ordered(signals: Signals, question: Question, *, least: float | None) -> Ranked:
     scored = scoring.score(signals)
-    order = np.lexsort((signals.ids, -scored.scores))
+    # Where scores come so close to 1 that they are equal, the nearest is first all the same.
+    nearness = np.nansum([*signals.similarities.values()], axis=0)
+    order = np.lexsort((signals.ids, -nearness, -scored.scores))
     order = order[~np.isin(signals.ids[order], question.left_out)]
     every = _taken(Ranked(signals.ids, scored.scores, scored.evidence), order)
     relevant = np.count_nonzero(every.scores >= _least(every, least))

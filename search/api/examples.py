@@ -45,6 +45,7 @@ ENVELOPE: Final = {
     "total": 1852,
     "top_n": 5,
     "offset": 0,
+    "cursor": None,
     "facets": {
         "categories": [{"name": "Food", "count": 41}],
         "tags": [{"name": "fruit", "count": 17}],
@@ -93,6 +94,22 @@ STATS: Final = {
             "effort": 0,
             "bytes_per_vector": 264.0,
             "recall": 1.0,
+        }
+    ],
+    "spaces": [
+        {
+            "id": 1,
+            "model": "starter",
+            "revision": "0313fc691931395bbac9c8042038a5b6427c751b",
+            "dimension": 256,
+            "precision": "int8",
+            "state": "active",
+            "items": 1852,
+            "done": 1852,
+            "waiting": 0,
+            "failed": 0,
+            "items_per_second": None,
+            "seconds_left": 0,
         }
     ],
 }

@@ -20,6 +20,7 @@ def envelope(request: Request, query: SearchQuery, results: SearchResults) -> di
         "total": results.total,
         "top_n": query.top_n,
         "offset": query.offset,
+        "cursor": results.cursor,
         "facets": _facets(results.facets),
         "timings": {
             name: round(value, 3) for name, value in dataclasses.asdict(results.timings).items()

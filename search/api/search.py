@@ -23,7 +23,7 @@ from search.api.parameters import refuse_unknown
 from search.api.results import envelope
 from search.api.search_serializers import SearchParameters, SearchRequest
 
-_PASSED_ON: Final = ("top_n", "offset", "modality", "min_score", "all")
+_PASSED_ON: Final = ("top_n", "offset", "cursor", "modality", "min_score", "all")
 
 
 def decode_picture(field: str, picture: BinaryIO) -> Image:

@@ -59,6 +59,11 @@ class SimilarParameters(serializers.Serializer[Any]):
     offset = serializers.IntegerField(
         min_value=0, max_value=MAX_OFFSET, default=0, required=False, help_text="Results to skip."
     )
+    cursor = Text(
+        required=False,
+        max_length=100,
+        help_text="`start`, then what each answer gives: pages in which no hit comes twice.",
+    )
     modality = serializers.ChoiceField(
         choices=SEARCHED_MODALITIES,
         default=ANY,
@@ -184,5 +189,8 @@ class SearchEnvelope(serializers.Serializer[Any]):
     total = serializers.IntegerField(help_text="All hits; with `all` all items allowed.")
     top_n = serializers.IntegerField()
     offset = serializers.IntegerField()
+    cursor = serializers.CharField(
+        allow_null=True, help_text="Of the next page, where a cursor was sent and more comes."
+    )
     facets = FacetLists()
     timings = StageTimings()

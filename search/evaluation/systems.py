@@ -31,17 +31,20 @@ OURS_RANKED: Final = "ours, `all=1`"
 RRF_CONSTANT: Final = 60
 """Cormack, Clarke and Büttcher, SIGIR 2009."""
 
+DEPTH: Final = 100
+"""Hits of a ranking that has no end: what comes later changes no figure by a hundredth."""
+
 Hits = list[str]
 """Ids of the items shown, best first."""
 
 
 def answers(judged: JudgedQuery, space: EmbeddingSpace | None) -> dict[str, Hits]:
-    """The hits of every way, by its name; at most MAX_TOP_N each.
+    """The hits of every way, by its name: all that ours shows, the first DEPTH of the others.
 
     Raises EncoderError, SpaceError, QueryError.
     """
     query = as_query(judged)
-    everything = dataclasses.replace(query, all=True)
+    everything = dataclasses.replace(query, all=True, top_n=DEPTH)
     return {
         OURS: _found(query, space),
         OURS_RANKED: _found(everything, space),
@@ -61,11 +64,13 @@ def _found(query: SearchQuery, space: EmbeddingSpace | None) -> Hits:
 
 def _rankings(query: SearchQuery, index: SpaceIndex) -> dict[str, Hits]:
     signals = _signals(query, index)
-    names = dict(Item.objects.filter(pk__in=signals.ids.tolist()).values_list("pk", "item_id"))
-    return {
-        name: [names[pk] for pk in _best(signals, weigh(signals)) if pk in names]
+    best = {
+        name: _best(signals, weigh(signals))
         for name, weigh in {**_alone(signals), **MIXTURES}.items()
     }
+    keys = {key for each in best.values() for key in each}
+    names = dict(Item.objects.filter(pk__in=keys).values_list("pk", "item_id"))
+    return {name: [names[key] for key in each if key in names] for name, each in best.items()}
 
 
 def _signals(query: SearchQuery, index: SpaceIndex) -> Signals:
@@ -78,14 +83,14 @@ def _signals(query: SearchQuery, index: SpaceIndex) -> Signals:
         ids = store.ids() if allowed is None else allowed.ids[np.isin(allowed.ids, store.ids())]
         found[modality] = Matches(ids, store.scores(vector, ids))
         backgrounds[modality] = Background.of(store.sample() @ vector)
-    words = find_words(question.words, allowed)
+    words = find_words(query.words, allowed)
     return gather(index, question, found, backgrounds, words)
 
 
 def _best(signals: Signals, scores: Numbers) -> list[int]:
     """Item keys, best first, equal ones by age; those that have no score (NaN) are not shown."""
     order = np.lexsort((signals.ids, -scores))
-    shown = order[~np.isnan(scores[order])][:MAX_TOP_N]
+    shown = order[~np.isnan(scores[order])][:DEPTH]
     keys: list[int] = signals.ids[shown].tolist()
     return keys
 

@@ -67,19 +67,15 @@ class Following:
             time.sleep(pause)
 
     def _look(self) -> None:
-        """Once round: follow the log, get ready for a switch, make it, let go of what was."""
+        """Once round: get ready for a switch, make it, follow the log, let go of what was."""
+        target = switching.announced()
+        if target is not None:  # first: it may be the way out where the active space has no model
+            self._get_ready(target)
+        else:
+            self._presence.say()
+        write_asked()
         index = active_index()
         self._follow(index.space)
-        target = switching.announced()
-        if target is None:
-            self._presence.say()
-        elif target.pk not in self._warm:
-            self._warm_up(target)
-        else:
-            self._follow(target)
-            self._presence.say(warm=target)
-            switching.advance()
-        write_asked()
         kept = {index.space_id} if target is None else {index.space_id, target.pk}
         self._warm &= kept
         per_space.let_go(keep=kept)
@@ -87,6 +83,14 @@ class Following:
         if time.monotonic() - self._measured > interval:
             self._measured = time.monotonic()
             maintenance.measure_recall(index)
+
+    def _get_ready(self, target: EmbeddingSpace) -> None:
+        if target.pk not in self._warm:
+            self._warm_up(target)
+            return
+        self._follow(target)
+        self._presence.say(warm=target)
+        switching.advance()
 
     def _follow(self, space: EmbeddingSpace) -> None:
         if space.pk not in self._warm:

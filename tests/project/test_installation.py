@@ -53,7 +53,7 @@ def test_an_environment_cut_short_is_made_anew_and_a_failed_installation_goes_on
     failed = install(environment, "serve")
 
     assert failed.returncode == 1
-    assert failed.stdout.startswith("Installing what serving needs: about 100 MB to download")
+    assert failed.stdout.startswith("Installing what serving needs: about 140 MB to download")
     assert "No matching distribution found for nowhere-to-be-found==1" in failed.stderr
     assert failed.stderr.splitlines()[-1] == (
         "mmsearch: the installation failed; the lines above say why. The next try goes on from"

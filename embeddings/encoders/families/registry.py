@@ -27,8 +27,8 @@ def open_checkpoint(directory: Path, pictures: Checkpoint | None = None) -> Chec
     """
     if (directory / MODULES).is_file():
         modules = read_json(directory / MODULES)
-        if not modules:
-            raise EncoderError(f"{directory / MODULES} is empty: copy the model again.")
+        if not (isinstance(modules, list) and modules and all("path" in each for each in modules)):
+            raise EncoderError(f"{directory / MODULES} lists no modules: copy the model again.")
         if len(modules) == 1:  # a whole model of another family, one directory down
             return open_checkpoint(directory / modules[0]["path"], pictures)
         transformer = directory / modules[0]["path"]

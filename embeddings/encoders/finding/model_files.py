@@ -102,6 +102,14 @@ def _digest(state: str) -> str:
     return digest.hexdigest()[:40]
 
 
+def located(model: str) -> str:
+    """What a model is called so that it is found from any folder."""
+    return PAIR.join(
+        str(path.resolve()) if half and (path := Path(half).expanduser()).is_dir() else half
+        for half in _halves(model.strip())
+    )
+
+
 def local_files(model: str) -> ModelFiles | None:
     """The model's files where they are on this machine; None where a hub must be asked.
 
@@ -126,14 +134,21 @@ def _find(model: str, find: Callable[[str], ModelFiles | None]) -> ModelFiles | 
     name = model.strip()
     if not name:
         raise EncoderError(f"MMSEARCH_MODEL is empty: set it to {CHOICES}.")
-    if PAIR not in name or Path(name).expanduser().is_dir():
-        files = find(name)
-        return files and _checked(files)
-    text, pictures = (find(half.strip()) for half in name.split(PAIR, 1))
+    found = [find(half) for half in _halves(name)]
+    if len(found) == 1:
+        return found[0] and _checked(found[0])
+    text, pictures = found
     if text is None or pictures is None:
         return None
     both = f"{text.name}{PAIR}{pictures.name}"
     return _checked(ModelFiles(both, text.directory, _checked(pictures)))
+
+
+def _halves(name: str) -> list[str]:
+    """The names of a text model and of the model of its pictures, or the one name that it is."""
+    if Path(name).expanduser().is_dir():
+        return [name]
+    return [half.strip() for half in name.split(PAIR, 1)]
 
 
 def _local(name: str) -> ModelFiles | None:

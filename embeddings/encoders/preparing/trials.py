@@ -16,7 +16,9 @@ from embeddings.encoders.preparing.parity import Parity, compare
 from embeddings.encoders.serving.inputs import Feeds, Inputs, Queue
 
 SIZES: Final = (1, 4, 8, 16, 32)
-"""Inputs a run that are tried."""
+"""Inputs a run that are tried on processors."""
+CUDA_SIZES: Final = (1, 8, 32, 128, 512)
+"""On a GPU, as far as its memory goes."""
 ROUNDS: Final = 7
 """Runs of each size and candidate, in turns, so that a busy moment hits all alike."""
 PATIENCE: Final = 10.0
@@ -32,10 +34,12 @@ class Candidate:
     precision: str
     run: Run
     parity: Parity
+    insisted: bool
+    """Whether it is served however far it is."""
 
     @property
     def accepted(self) -> bool:
-        return self.precision == "fp32" or self.parity.is_close
+        return self.insisted or self.precision == "fp32" or self.parity.is_close
 
 
 def encode(run: Run, waiting: Queue) -> Vectors:
@@ -50,29 +54,38 @@ def encode(run: Run, waiting: Queue) -> Vectors:
 
 
 def judge(
-    precision: str, run: Run, waiting: Queue, expected: Vectors, others: Sequence[Vectors]
+    precision: str,
+    run: Run,
+    waiting: Queue,
+    expected: Vectors,
+    others: Sequence[Vectors],
+    *,
+    insisted: bool,
 ) -> Candidate:
     """The candidate and its parity. Raises EncoderError where fp32 is another network."""
     parity = compare(expected, encode(run, waiting), others)
     if precision == "fp32" and parity.count and not parity.is_exact:
         raise EncoderError(f"The converted network differs from torch's ({parity}).")
-    return Candidate(precision, run, parity)
+    return Candidate(precision, run, parity, insisted)
 
 
 def choose(
-    candidates: Sequence[Candidate], modality: Modality, inputs: Inputs, samples: Sequence[Any]
+    candidates: Sequence[Candidate],
+    modality: Modality,
+    inputs: Inputs,
+    samples: Sequence[Any],
+    sizes: Sequence[int] = SIZES,
 ) -> PreparedTower:
     """Time the candidates against one another, and take the fastest of those accepted.
 
-    Raises EncoderError where none is.
+    Raises EncoderError where there is none.
     """
-    if not any(candidate.accepted for candidate in candidates):
-        parities = [f"{each.precision}: {each.parity}" for each in candidates]
-        raise EncoderError(f"No precision is close enough to fp32 ({'; '.join(parities)}).")
+    if not candidates:
+        raise EncoderError("This precision cannot be made here: choose another, or none.")
     trials = [
         _trial(candidate, times)
         for candidate, times in zip(
-            candidates, _times(candidates, modality, inputs, samples), strict=True
+            candidates, _times(candidates, modality, inputs, samples, sizes), strict=True
         )
     ]
     # Alone and in batches count alike: queries come one by one, a catalogue in batches.
@@ -84,11 +97,15 @@ def choose(
 
 
 def _times(
-    candidates: Sequence[Candidate], modality: Modality, inputs: Inputs, samples: Sequence[Any]
+    candidates: Sequence[Candidate],
+    modality: Modality,
+    inputs: Inputs,
+    samples: Sequence[Any],
+    sizes: Sequence[int],
 ) -> list[dict[int, float]]:
     """Of each candidate: median milliseconds an input, by size of the run."""
     found: list[dict[int, float]] = [{} for _ in candidates]
-    for size in SIZES:
+    for size in sizes:
         repeated = (list(samples) * size)[:size]
         feeds = inputs.queue(modality, repeated, Purpose.DOCUMENT).feeds(range(size))
         taken: list[list[float]] = [[] for _ in candidates]
@@ -96,7 +113,12 @@ def _times(
         for number in range(ROUNDS + 1):
             for candidate, durations in zip(candidates, taken, strict=True):
                 started = time.perf_counter()
-                candidate.run(feeds)
+                try:
+                    candidate.run(feeds)
+                except RuntimeError:  # what torch raises where the GPU's memory is full
+                    if size == 1:
+                        raise
+                    return found
                 durations.append(time.perf_counter() - started)
             if number and time.perf_counter() - began > PATIENCE:
                 break
@@ -106,9 +128,9 @@ def _times(
 
 
 def _trial(candidate: Candidate, times: dict[int, float]) -> Trial:
-    batch = SIZES[0]
-    for size in SIZES:
-        if times[size] < GAIN * times[batch]:
+    batch = 1
+    for size, milliseconds in times.items():
+        if milliseconds < GAIN * times[batch]:
             batch = size
     return Trial(
         precision=candidate.precision,

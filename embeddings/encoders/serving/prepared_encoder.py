@@ -71,10 +71,6 @@ class PreparedEncoder(Encoder):
     def pieces(self, words: Sequence[str]) -> list[int] | None:
         return self._load().pieces(words)
 
-    def close(self) -> None:
-        with self._lock:
-            self._towers = None
-
     def check(self) -> list[CheckMessage]:
         return check_model(self._name, self._device)
 

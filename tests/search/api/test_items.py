@@ -447,8 +447,8 @@ def test_an_unknown_parameter_is_refused_with_the_nearest_name(
             "zzz": [
                 (
                     "There is no such parameter."
-                    " Known are after, all, any_tags, before, category, has, like, min_score,"
-                    " modality, no_tags, offset, q, state, tags, top_n."
+                    " Known are after, all, any_tags, before, category, cursor, has, like,"
+                    " min_score, modality, no_tags, offset, q, state, tags, top_n."
                 )
             ]
         },

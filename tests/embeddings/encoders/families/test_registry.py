@@ -8,7 +8,7 @@ import pytest
 
 from embeddings.encoders.base import EncoderError, Modality
 from embeddings.encoders.families.registry import FAMILIES, open_checkpoint
-from embeddings.encoders.finding.model_files import local_files, resolve_model
+from embeddings.encoders.finding.model_files import local_files, located, resolve_model
 from tests.embeddings.encoders.tiny_families import BUILDERS, DIMENSION
 
 INSTEAD = "altclip, chinese_clip, clip, metaclip_2, siglip, siglip2, and text models of"
@@ -58,6 +58,18 @@ def test_a_pair_is_named_by_both_its_halves(families: dict[str, Path], text_mode
     }
 
 
+def test_a_name_is_told_so_that_it_is_found_from_any_folder(
+    families: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(families["clip"].parent)
+    clip = str(families["clip"])
+
+    assert located(" clip/ ") == clip
+    assert located("team/texts + ./clip") == f"team/texts+{clip}"
+    assert located("team/texts") == "team/texts"
+    assert located("") == ""
+
+
 @pytest.mark.parametrize("half", ["texts", "pictures"])
 def test_a_changed_half_is_another_revision(
     families: dict[str, Path], text_model: Path, tmp_path: Path, half: str
@@ -101,7 +113,7 @@ def test_a_whole_model_one_directory_down_is_found(
 @pytest.mark.parametrize(
     ("modules", "message"),
     [
-        ([], "is empty: copy the model again"),
+        ([], "lists no modules: copy the model again"),
         (
             [{"path": "", "type": "x.Transformer"}, {"path": "1", "type": "x.LSTM"}],
             "Transformer, LSTM",

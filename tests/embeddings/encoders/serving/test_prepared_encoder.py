@@ -146,13 +146,6 @@ def test_both_fp32_encoders_describe_the_same_space(
     assert fp32.dimension == DIMENSION
 
 
-def test_a_closed_encoder_loads_again(fp32: PreparedEncoder) -> None:
-    before = fp32.encode(Modality.TEXT, ["the fox"])
-    fp32.close()
-
-    np.testing.assert_array_equal(fp32.encode(Modality.TEXT, ["the fox"]), before)
-
-
 def test_cuda_is_refused_where_there_is_none(tiny_clip: Path, models: Path) -> None:
     encoder = PreparedEncoder(str(tiny_clip), models, device="cuda")
 
