@@ -62,11 +62,10 @@ class SpaceProgress:
         return duration(self.seconds_left) if self.seconds_left else ""
 
     def as_dict(self) -> dict[str, Any]:
-        """What programs read."""
+        """What programs read; it names no path."""
         return {
             "id": self.space.pk,
             "model": self.space.model,
-            "source": self.space.source,
             "revision": self.space.revision,
             "dimension": self.space.dimension,
             "precision": self.space.precision,
@@ -77,7 +76,6 @@ class SpaceProgress:
             "failed": self.failed,
             "items_per_second": None if self.rate is None else round(self.rate, 2),
             "seconds_left": None if self.seconds_left is None else round(self.seconds_left),
-            "problem": self.space.problem,
         }
 
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from catalog.ingest import ItemRecord, OutcomeKind, UploadedImage, ingest_one
 from catalog.models import Item
+from catalog.words.asking import forget_common_words
 from catalog.words.vocabulary import reset_vocabulary
 from catalog.words.writing import forget_learnt
 from embeddings import overview, per_space, worker
@@ -43,6 +44,7 @@ def _fresh_index() -> Iterator[None]:
     overview.forget_outline()
     reset_columns()
     reset_vocabulary()
+    forget_common_words()
     forget_learnt()
     yield
     per_space.reset()

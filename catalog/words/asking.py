@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby, islice
@@ -27,6 +28,10 @@ FEW: Final = 20
 """A last word that fewer items have is taken for one that is still being typed."""
 COMMON: Final = 2_000
 """Items beyond which those that have a word are not all looked at."""
+REMEMBERED: Final = 60.0
+"""Seconds that a word which was common is taken for common, without another look."""
+MOST_REMEMBERED: Final = 2_000
+"""Common words of a process, about which more is forgotten than kept."""
 MAX_FORMS: Final = 24
 MAX_CORRECTIONS: Final = 24
 """Spellings that are tried for one word."""
@@ -79,8 +84,14 @@ class Found:
     asked: Asked
     variants: tuple[Variant, ...]
     items: Ids
-    """Items that have it, ascending; the first `COMMON` where it is common."""
-    common: bool
+    """Items that have it, ascending; none where it is common."""
+    frequency: float
+    """How many items have it; of a common one about how many."""
+
+    @property
+    def common(self) -> bool:
+        """Whether too many items have it to look at them all."""
+        return self.frequency > self.items.size
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -143,13 +154,34 @@ def _without_ends(terms: Sequence[str]) -> tuple[str, ...]:
     )
 
 
+_common: Final[dict[Asked, tuple[float, Found]]] = {}
+"""Until when, and what was found of words that many items have: looking again costs as much as all
+the rest of a query."""
+
+
+def forget_common_words() -> None:
+    """Look at every word again: the catalogue is another."""
+    _common.clear()
+
+
 def find(asked: Sequence[Asked], index: FullText) -> list[Found]:
     """Look every word up: as it is written and inflected, unfinished, then misspelt."""
-    inflected = forms(asked)
+    now = time.monotonic()
+    remembered = {
+        word: found
+        for word in asked
+        for until, found in [_common.get(word, (0.0, None))]
+        if found is not None and until > now
+    }
+    inflected = forms([word for word in asked if word not in remembered])
     found: list[Found] = []
     for word in asked:
-        each = _find(word, inflected[word.text], index)
-        if not each.items.size and word.parts:
+        each = remembered.get(word) or _find(word, inflected[word.text], index)
+        if each.common and word not in remembered:
+            if len(_common) >= MOST_REMEMBERED:
+                _common.clear()
+            _common[word] = (now + REMEMBERED, each)
+        if not each.frequency and word.parts:
             parts = [_plain(part) for part in dict.fromkeys(word.parts)]
             found += [_find(part, (), index) for part in parts]
         else:
@@ -162,7 +194,7 @@ def _find(word: Asked, forms: Sequence[str], index: FullText) -> Found:
     variants += [_variant(Pattern((form,)), Closeness.FORM) for form in forms]
     items = _items(index, variants)
     if items.size >= FEW:
-        return _found(word, variants, items)
+        return _found(word, variants, items, index)
     more: list[Variant] = _corrections(word.text, index) if not items.size else []
     whole_code = word.parts and items.size  # QX-10 is another than QX-104
     if word.unfinished and not whole_code and len(word.text) >= MIN_PREFIX:
@@ -172,11 +204,15 @@ def _find(word: Asked, forms: Sequence[str], index: FullText) -> Found:
         ]
     if more:
         items = np.union1d(items, _items(index, more))
-    return _found(word, [*variants, *more], items)
+    return _found(word, [*variants, *more], items, index)
 
 
-def _found(word: Asked, variants: Sequence[Variant], items: Ids) -> Found:
-    return Found(word, tuple(variants), items[:COMMON], items.size > COMMON)
+def _found(word: Asked, variants: Sequence[Variant], items: Ids, index: FullText) -> Found:
+    if items.size <= COMMON:
+        return Found(word, tuple(variants), items, float(items.size))
+    first, last = index.key_range()  # as densely as the first have it, all may
+    share = (last - first + 1) / max(int(items[COMMON - 1]) - first + 1, 1)
+    return Found(word, tuple(variants), items[:0], COMMON * max(share, 1.0))
 
 
 def _items(index: FullText, variants: Sequence[Variant]) -> Ids:

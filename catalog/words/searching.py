@@ -17,6 +17,8 @@ from catalog.words.scoring import Kind, Scores
 
 CANDIDATES: Final = 1_000
 """Items that are scored for a query, where the caller says nothing."""
+OF_COMMON: Final = 300
+"""The same of a query whose words are all common: each costs time, and says little."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,16 +116,10 @@ def items_with(text: str, *, inflected: bool = False) -> Ids:
 def _worth(found: Sequence[Found], index: FullText) -> list[float]:
     """What each word says, as BM25 has it: ln(1 + (N − n + ½) / (n + ½)), of n of N items."""
     items = index.count()
-    counts = [_frequency(word, index) for word in found]
-    return [float(np.log1p((max(items - n, 0) + 0.5) / (n + 0.5))) for n in counts]
-
-
-def _frequency(word: Found, index: FullText) -> float:
-    """How many items have a word; of a common one, by how densely the first have it."""
-    if not word.common:
-        return float(word.items.size)
-    first, last = index.key_range()
-    return word.items.size * (last - first + 1) / max(int(word.items[-1]) - first + 1, 1)
+    return [
+        float(np.log1p((max(items - word.frequency, 0) + 0.5) / (word.frequency + 0.5)))
+        for word in found
+    ]
 
 
 def _candidates(
@@ -164,19 +160,31 @@ def _united(words: Sequence[tuple[Found, float]]) -> tuple[Ids, npt.NDArray[np.f
 def _of_common_words(
     words: Sequence[Found], index: FullText, allowed: Ids | None, *, together: bool = False
 ) -> Ids:
-    """Items that have all of the words, in the title if may be; then, unless `together`, any."""
+    """Some items that have all of the words, in the title if may be; unless `together`, else any.
+
+    The vectors say which of so many are meant; here it is only about what bears their name.
+    """
     if not words:
         return np.empty(0, dtype=np.int64)
     groups = [[variant.pattern for variant in word.variants] for word in words]
-    bound = CANDIDATES if allowed is None else None
-    picked = np.empty(0, dtype=np.int64)
-    apart = [[group] for group in groups] if len(groups) > 1 and not together else []
-    for question in (groups, *apart):
-        for fields in (("title",), ("tags", "category"), ()):
-            items = index.matching(question, fields=fields, limit=bound)
-            if allowed is not None:
-                items = items[np.isin(items, allowed, assume_unique=True)]
-            picked = np.union1d(picked, items[:CANDIDATES])
-            if picked.size >= CANDIDATES:
-                return picked
-    return picked
+    limit = OF_COMMON
+    if allowed is not None:  # of which so many are likely among the allowed
+        limit = int(2 * OF_COMMON * max(1.0, index.count() / max(allowed.size, 1)))
+    picked = _among(index.matching(groups, limit=limit), allowed)
+    if picked.size >= OF_COMMON:  # there are more: first those that it names
+        named = [
+            _among(index.matching(groups, fields=fields, limit=limit), allowed)[:OF_COMMON]
+            for fields in (("title",), ("tags", "category"))
+        ]
+        picked = np.union1d(np.concatenate(named), picked[:OF_COMMON])
+    elif not picked.size and len(groups) > 1 and not together:
+        apart = [
+            _among(index.matching([group], limit=limit), allowed)[: OF_COMMON // len(groups)]
+            for group in groups
+        ]
+        picked = np.concatenate(apart)
+    return np.unique(picked)
+
+
+def _among(items: Ids, allowed: Ids | None) -> Ids:
+    return items if allowed is None else items[np.isin(items, allowed, assume_unique=True)]

@@ -55,7 +55,7 @@ def find_words(text: str, allowed: IdSet | None) -> WordHits:
         patterns=found.patterns,
         asked=tuple(word.asked.text for word in found.found),
         known=tuple(
-            word.items.size > 0 and word.asked.text not in corrected for word in found.found
+            word.frequency > 0 and word.asked.text not in corrected for word in found.found
         ),
     )
 

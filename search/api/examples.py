@@ -96,4 +96,20 @@ STATS: Final = {
             "recall": 1.0,
         }
     ],
+    "spaces": [
+        {
+            "id": 1,
+            "model": "starter",
+            "revision": "0313fc691931395bbac9c8042038a5b6427c751b",
+            "dimension": 256,
+            "precision": "int8",
+            "state": "active",
+            "items": 1852,
+            "done": 1852,
+            "waiting": 0,
+            "failed": 0,
+            "items_per_second": None,
+            "seconds_left": 0,
+        }
+    ],
 }

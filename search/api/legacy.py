@@ -132,6 +132,7 @@ class Stats(APIView):
                 "failed": stats.states.failed,
                 "model": stats.space.model if stats.space else "",
                 "indexes": [_index_stats(index) for index in stats.indexes],
+                "spaces": [space.as_dict() for space in stats.spaces],
             }
         )
 

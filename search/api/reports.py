@@ -24,6 +24,27 @@ class IndexReport(serializers.Serializer[Any]):
     )
 
 
+class SpaceReport(serializers.Serializer[Any]):
+    """One model's space: the one that answers, or one that is kept beside it."""
+
+    id = serializers.IntegerField()
+    model = serializers.CharField()
+    revision = serializers.CharField()
+    dimension = serializers.IntegerField()
+    precision = serializers.CharField()
+    state = serializers.CharField(help_text="active: it answers; ready or building: beside it.")
+    items = serializers.IntegerField()
+    done = serializers.IntegerField()
+    waiting = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    items_per_second = serializers.FloatField(
+        allow_null=True, help_text="While it is being embedded."
+    )
+    seconds_left = serializers.IntegerField(
+        allow_null=True, help_text="Until nothing waits; null where nobody can say."
+    )
+
+
 class SystemReport(serializers.Serializer[Any]):
     message = serializers.CharField()
     total_vectors_in_faiss = serializers.IntegerField()
@@ -38,6 +59,7 @@ class SystemReport(serializers.Serializer[Any]):
     failed = serializers.IntegerField()
     model = serializers.CharField(help_text="Empty before a model was opened.")
     indexes = IndexReport(many=True)
+    spaces = SpaceReport(many=True)
 
 
 class ReadinessReport(serializers.Serializer[Any]):

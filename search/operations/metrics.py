@@ -120,4 +120,13 @@ def _system_metrics(stats: SystemStats) -> Iterator[GaugeMetricFamily]:
         dead.add_metric([index.modality], index.store.dead)
         if index.tuning is not None:
             recall.add_metric([index.modality], index.tuning.recall)
-    yield from (items, vectors, dead, recall)
+    kept = GaugeMetricFamily(
+        "mmsearch_space_items",
+        "Items of each space that is kept, by progress.",
+        labels=["space", "model", "state", "progress"],
+    )
+    for each in stats.spaces:
+        named = [str(each.space.pk), each.space.model, each.space.state]
+        for progress in ("done", "waiting", "failed"):
+            kept.add_metric([*named, progress], getattr(each, progress))
+    yield from (items, vectors, dead, recall, kept)

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from embeddings import states
 from embeddings.models import EmbeddingSpace
+from embeddings.overview import SpaceProgress, progress
 from embeddings.parts import PARTS
 from embeddings.spaces import active_space
 from search.index.space_index import active_index
@@ -39,6 +40,9 @@ class SystemStats:
     space: EmbeddingSpace | None
     vectors: int
     indexes: tuple[IndexStats, ...]
+    """Of the space that answers."""
+    spaces: tuple[SpaceProgress, ...]
+    """That one, and those kept beside it."""
     memory_rss_mb: float
     memory_vms_mb: float
     cpu_percent: float
@@ -69,6 +73,7 @@ def system_stats() -> SystemStats:
         space=space,
         vectors=sum(each.store.count for each in indexes),
         indexes=tuple(indexes),
+        spaces=tuple(progress()),
         memory_rss_mb=round(memory.rss / MB, 2),
         memory_vms_mb=round(memory.vms / MB, 2),
         cpu_percent=_process.cpu_percent(),

@@ -17,6 +17,8 @@ from search.pages.addresses import PAGE_SIZE, PageQuery, toggled
 SHOWN_CHOICES: Final = 12
 ICON_SIDE: Final = 256
 """Pixels up to which a picture is shown like an icon."""
+TOLD_FROM: Final = 0.005
+"""Evidence below would be told as nothing."""
 MAX_CROP: Final = 1.8
 """Longer shapes are shown whole: a square would cut too much of them."""
 
@@ -28,6 +30,12 @@ class Tile:
     item: Item
     score: float | None = None
     matched: str = ""
+    why: str = ""
+    """What speaks for it and how much, in words."""
+    title: str = ""
+    """As HTML, what was looked for marked;"""
+    marked_caption: str = ""
+    """and so the caption."""
 
     @property
     def caption(self) -> str:
@@ -113,7 +121,24 @@ def _choices(
 
 
 def tiles_of(hits: Sequence[Hit]) -> list[Tile]:
-    return [Tile(hit.item, hit.score, _named(hit.matched)) for hit in hits]
+    return [
+        Tile(
+            hit.item,
+            hit.score,
+            _named(hit.matched),
+            why=_why(hit),
+            title=hit.title,
+            marked_caption=hit.caption,
+        )
+        for hit in hits
+    ]
+
+
+def _why(hit: Hit) -> str:
+    """Each kind of evidence that says something, the strongest first, in hundredths."""
+    ordered = sorted(hit.evidence.items(), key=lambda entry: -entry[1])
+    told = (f"{_named(name)} {value:.0%}" for name, value in ordered if value >= TOLD_FROM)
+    return ", ".join(told)
 
 
 def _named(matched: str) -> str:

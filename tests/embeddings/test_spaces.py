@@ -10,6 +10,7 @@ from django.test import override_settings
 from catalog.models import Item
 from embeddings import jobs, per_space, states, switching, worker
 from embeddings.backends import build_encoder, encoder_of
+from embeddings.encoders import base
 from embeddings.encoders.base import EncoderError, Modality
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorChange
 from embeddings.opening import note_complete, open_space
@@ -131,6 +132,23 @@ class TestOpening:
 
         assert opening.space is not None
         assert (opening.space.revision, opening.takes_over) == ("2", True)
+
+    def test_code_that_makes_other_vectors_takes_over_and_the_old_ones_are_found_meanwhile(
+        self,
+        space: EmbeddingSpace,
+        indexed_items: dict[str, Item],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(base, "VECTORS", base.VECTORS + 1)
+        per_space.reset()
+
+        opening = open_space("colour", is_wish=False)
+
+        assert found() == set(indexed_items)
+        assert (opening.space == space, opening.takes_over) == (False, True)
+        take_over("colour")
+        assert require_active_space() == opening.space
+        assert found() == set(indexed_items)
 
     def test_an_opening_that_died_before_its_jobs_were_written_is_made_up_for(
         self, indexed_items: dict[str, Item]

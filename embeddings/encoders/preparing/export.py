@@ -48,10 +48,10 @@ def export_model(
     samples: Callable[[], Samples] = demo_samples,
     progress: Progress = lambda _message: None,
 ) -> Prepared:
-    """Prepare the model anew for `device`, trying every precision or the one given.
+    """Prepare the model anew for `device`.
 
     Each tower is served in the fastest precision that is close to torch on these samples; fp32 is
-    always close. Raises EncoderError.
+    always close. A `precision` that is given is served however close it is. Raises EncoderError.
     """
     files = resolve_model(model)
     with _lock(directory):
@@ -110,7 +110,14 @@ class _Export:
         found = []
         for name, run in self._candidates(folder, modality, precision):
             found.append(
-                trials.judge(name, run, self._waiting(modality), self._expected[modality], others)
+                trials.judge(
+                    name,
+                    run,
+                    self._waiting(modality),
+                    self._expected[modality],
+                    others,
+                    insisted=precision is not None,
+                )
             )
         self._say(f"{modality}: timing {', '.join(each.precision for each in found)}")
         inputs = self.samples.get(modality) or networks.SHORT_AND_LONG[modality][0]

@@ -1,6 +1,7 @@
 """Have a model ready for this machine, without torch in the asking process.
 
-`python -m embeddings.encoders.preparing.prepare MODEL DIRECTORY DEVICE` is what is run instead.
+`python -m embeddings.encoders.preparing.prepare MODEL DIRECTORY DEVICE [PRECISION]` is what is run
+instead.
 """
 
 from __future__ import annotations
@@ -83,12 +84,13 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(json.dumps({key: message}) + "\n")
         sys.stdout.flush()
 
-    model, directory, device = arguments
+    model, directory, device, *insisted = arguments
     try:
         export_missing(
             model,
             Path(directory),
             device=device,
+            precision=insisted[0] if insisted else None,
             progress=lambda message: say("progress", message),
         )
     except EncoderError as exc:

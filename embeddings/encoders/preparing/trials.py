@@ -32,10 +32,12 @@ class Candidate:
     precision: str
     run: Run
     parity: Parity
+    insisted: bool
+    """Whether it is served however far it is."""
 
     @property
     def accepted(self) -> bool:
-        return self.precision == "fp32" or self.parity.is_close
+        return self.insisted or self.precision == "fp32" or self.parity.is_close
 
 
 def encode(run: Run, waiting: Queue) -> Vectors:
@@ -50,13 +52,19 @@ def encode(run: Run, waiting: Queue) -> Vectors:
 
 
 def judge(
-    precision: str, run: Run, waiting: Queue, expected: Vectors, others: Sequence[Vectors]
+    precision: str,
+    run: Run,
+    waiting: Queue,
+    expected: Vectors,
+    others: Sequence[Vectors],
+    *,
+    insisted: bool,
 ) -> Candidate:
     """The candidate and its parity. Raises EncoderError where fp32 is another network."""
     parity = compare(expected, encode(run, waiting), others)
     if precision == "fp32" and parity.count and not parity.is_exact:
         raise EncoderError(f"The converted network differs from torch's ({parity}).")
-    return Candidate(precision, run, parity)
+    return Candidate(precision, run, parity, insisted)
 
 
 def choose(
@@ -64,11 +72,10 @@ def choose(
 ) -> PreparedTower:
     """Time the candidates against one another, and take the fastest of those accepted.
 
-    Raises EncoderError where none is.
+    Raises EncoderError where there is none.
     """
-    if not any(candidate.accepted for candidate in candidates):
-        parities = [f"{each.precision}: {each.parity}" for each in candidates]
-        raise EncoderError(f"No precision is close enough to fp32 ({'; '.join(parities)}).")
+    if not candidates:
+        raise EncoderError("This precision cannot be made here: choose another, or none.")
     trials = [
         _trial(candidate, times)
         for candidate, times in zip(

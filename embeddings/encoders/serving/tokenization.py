@@ -54,6 +54,10 @@ class Tokenization:
         return cls(**{**fields, "prompts": prompts})
 
 
+STEP: Final = 4
+"""Lengths of batches are multiples of this: an engine keeps memory for every shape it meets."""
+
+
 class Tokenizer:
     """A model's own tokenizer. Thread-safe."""
 
@@ -74,7 +78,7 @@ class Tokenizer:
     def feeds(self, rows: Sequence[Row]) -> dict[str, NDArray[np.int64]]:
         """The text tower's inputs for one batch, int64 (n, length) each, by name."""
         rule = self.tokenization
-        length = rule.max_length if rule.pads_to_max else max(len(row) for row in rows)
+        length = rule.max_length if rule.pads_to_max else min(rule.max_length, _padded(rows))
         ids = np.full((len(rows), length), rule.pad_id, np.int64)
         mask = np.zeros_like(ids)
         for index, row in enumerate(rows):
@@ -95,3 +99,8 @@ class Tokenizer:
             text = re.sub(r"\s+", " ", text.translate(WITHOUT_PUNCTUATION)).strip()
         # Half of a surrogate pair has no UTF-8: a question mark stands for it.
         return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _padded(rows: Sequence[Row]) -> int:
+    """The least length in steps that holds every row."""
+    return -(-max(len(row) for row in rows) // STEP) * STEP

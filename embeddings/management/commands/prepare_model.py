@@ -23,7 +23,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("model", help="starter, a hub name, or a directory")
         parser.add_argument(
-            "--precision", choices=("fp32",), help="take full precision and try nothing else"
+            "--precision",
+            choices=("int8", "int8-dynamic", "bf16", "fp16", "fp32"),
+            help="take this one, however far it is from full precision, and try nothing else",
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:

@@ -63,7 +63,15 @@ def _as_json(
     found: list[SpaceProgress], wished: switching.Outlook | None, openings: list[SpaceOpening]
 ) -> dict[str, Any]:
     return {
-        "spaces": [each.as_dict() | {"bytes": bytes_of(each.space)} for each in found],
+        "spaces": [
+            each.as_dict()
+            | {
+                "source": each.space.source,
+                "problem": each.space.problem,
+                "bytes": bytes_of(each.space),
+            }
+            for each in found
+        ],
         "openings": [
             {"model": each.model, "note": each.note, "error": each.error} for each in openings
         ],

@@ -4,9 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from catalog.models import Item
-from catalog.words import Kind, highlight, items_with, search_words
+from catalog.words import Kind, asking, highlight, items_with, search_words, searching
 
 pytestmark = pytest.mark.django_db
 
@@ -170,3 +172,30 @@ def test_corrections_say_what_a_word_was_taken_for() -> None:
 def test_what_matched_is_highlighted(query: str, text: str, marked: list[str]) -> None:
     spans = highlight(text, search_words(query).patterns)
     assert [text[start:end] for start, end in spans] == marked
+
+
+def test_a_common_word_is_looked_up_once_a_while(
+    make_item: MakeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "COMMON", 3)
+    for number in range(6):
+        make_item(item_id=f"red-{number}", caption=f"red thing{number}")
+    with CaptureQueriesContext(connection) as first:
+        found = search_words("red thing2").found
+    assert [(word.common, round(word.frequency)) for word in found] == [(True, 6), (False, 1)]
+    with CaptureQueriesContext(connection) as again:
+        assert ids("red thing2")[0] == "red-2"
+    assert len(again) < len(first)
+
+
+def test_of_common_words_what_bears_the_name_is_looked_at(
+    make_item: MakeItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "COMMON", 3)
+    monkeypatch.setattr(searching, "OF_COMMON", 4)
+    for number in range(12):
+        make_item(item_id=f"apple-{number}", caption=f"the red apple {number}")
+    make_item(item_id="named", title="red apple", caption="fruit")
+    found = search_words("red apple")
+    assert ids("red apple")[0] == "named"
+    assert (found.items.size, found.complete) == (5, False)

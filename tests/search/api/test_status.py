@@ -13,6 +13,7 @@ from catalog.models import Item
 from embeddings import per_space
 from embeddings.encoders.base import Modality
 from embeddings.models import EmbeddingSpace
+from embeddings.opening import open_space
 from search.index import space_index
 from search.index.stores.base import Ids, Vectors
 from search.operations import health
@@ -109,6 +110,7 @@ def scrape(client: Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float
 def test_metrics_tell_of_items_vectors_and_process(
     client: Client, indexed_items: dict[str, Item]
 ) -> None:
+    open_space("other")
     found = scrape(client)
     assert found["mmsearch_up", frozenset()] == 1
     states = {
@@ -118,6 +120,8 @@ def test_metrics_tell_of_items_vectors_and_process(
     assert states == {"indexed": 4, "pending": 0, "failed": 0}
     assert found["mmsearch_vectors", frozenset({("modality", "image")})] == 3
     assert found["mmsearch_vectors", frozenset({("modality", "text")})] == 1
+    beside = {"space": "2", "model": "other", "state": "building", "progress": "waiting"}
+    assert found["mmsearch_space_items", frozenset(beside.items())] == 4
     assert found["process_resident_memory_bytes", frozenset()] > 0
     assert found["process_cpu_seconds_total", frozenset()] > 0
 

@@ -73,7 +73,7 @@ def test_search_shows_what_the_service_finds_in_order(
     assert tiles(response) == [hit.item.item_id for hit in found.hits]
     assert tiles(response)[0] == "blue"
     best = found.hits[0]
-    assert f"picture <span>{best.score:.3f}</span>" in text_of(response)
+    assert f"<span>{best.score:.2f}</span> picture 100%, words 97%" in text_of(response)
     assert "1–4 of 4 ranked" in text_of(response)
 
 
