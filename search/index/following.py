@@ -15,6 +15,7 @@ from embeddings.query_vectors import warm_up
 from embeddings.serving_processes import Presence
 from search.comparison.asked import write_asked
 from search.index import maintenance
+from search.index.item_columns import synced_columns
 from search.index.space_index import active_index, index_of
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,7 @@ class Following:
         if space.pk not in self._warm:
             warm_up(space)
         index_of(space).catch_up()
+        synced_columns()
         self._warm.add(space.pk)
 
     def _warm_up(self, target: EmbeddingSpace) -> None:
