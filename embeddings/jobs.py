@@ -36,6 +36,8 @@ RETRY_DELAYS: Final = (timedelta(seconds=5), timedelta(seconds=30))
 """Wait after the first and the second failed attempt."""
 WRITE_BATCH: Final = 1000
 """Rows a statement."""
+EMBED_PENDING: Final = "embeddings.tasks.embed_pending"
+"""The task that a nudge asks for."""
 _UNCLAIMED: Final = {"claimed_by": "", "claimed_until": None}
 OUTDATED: Final = "outdated"
 """In place of the hash of the part that a vector was made from: it is to be made again."""
@@ -231,7 +233,7 @@ def nudge() -> None:
     from django_q.tasks import async_task
 
     try:
-        async_task("embeddings.tasks.embed_pending", q_options={"timeout": 600})
+        async_task(EMBED_PENDING, q_options={"timeout": 600})
     except Exception:
         logger.exception("The job broker took no nudge; the next sweep starts the work")
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from django.db.models.signals import post_save, pre_delete
 from django.dispatch import receiver
-from django_q.signals import post_spawn
+from django_q.signals import post_spawn, pre_execute
 
 from catalog.models import Item
 from catalog.signals import items_deleting, items_saved
-from embeddings import jobs, liveness, schedules
+from embeddings import jobs, liveness, model_lock, schedules
 from embeddings.models import Embedding, EmbeddingJob, VectorChange
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,13 @@ def _log_removals(item_ids: Sequence[int]) -> None:
         VectorChange(space_id=space_id, modality=modality, vector_item=item_id)
         for space_id, modality, item_id in keys.values_list("space_id", "modality", "item_id")
     )
+
+
+@receiver(pre_execute, dispatch_uid="embeddings.let_go_of_model")
+def let_go_of_model(task: dict[str, Any], **_: Any) -> None:
+    """Before other work, which may take long, free the model: another process may embed then."""
+    if task["func"] != jobs.EMBED_PENDING:
+        model_lock.let_go()
 
 
 @receiver(post_spawn, dispatch_uid="embeddings.start_worker")

@@ -59,6 +59,7 @@ def wish(space: EmbeddingSpace, *, incomplete_too: bool = False) -> None:
     SpaceSwitch.objects.update_or_create(
         pk=1, defaults={"target": space, "incomplete_too": incomplete_too}
     )
+    logger.info("Space %d, %s, is to take over", space.pk, space)
 
 
 def refuse_incomplete(space: EmbeddingSpace) -> None:

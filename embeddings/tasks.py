@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from catalog.sweeping import GRACE, sweep_pictures
-from embeddings import jobs, liveness, openings, per_space, switching, worker
+from embeddings import jobs, liveness, model_lock, openings, per_space, switching, worker
 from embeddings.encoders.finding.outdated import sweep_prepared
 from embeddings.models import EmbeddingSpace, SpaceOpening
 from embeddings.opening import note_complete
@@ -36,10 +36,14 @@ def embed_pending() -> int:
     """Embed what waits; returns how many items were indexed.
 
     One process of a host at a time: any other returns at once and stays free for sweep and index.
+    Where another holds the model and has nothing to do, the nudge is for that one.
     """
     until = time.monotonic() + TIME_SLICE
     with _the_only_one("embedding.lock") as is_ours:
         if not is_ours:
+            return 0
+        if not model_lock.take():
+            jobs.nudge()
             return 0
         report = worker.drain(until=lambda: liveness.is_stopping() or time.monotonic() > until)
     # Also for what came after the last claim, whose nudge found the lock held.

@@ -1,23 +1,27 @@
-"""Drain the queue: claim a batch, read its inputs, encode, commit; until nothing waits."""
+"""Drain the queue: claim a batch, read its inputs, encode, commit; until nothing waits.
+
+The encoder is never waited for idly: while it has one batch, the last is committed and the next is
+read. The database is this thread's alone; the encoder's thread, and those that read, touch none of
+it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import numpy as np
 from django.db import transaction
 
-from catalog.ingest.images import ImageRefused
 from catalog.models import Item
 from catalog.resources import log_resources
-from embeddings import jobs
+from embeddings import encoding, jobs
 from embeddings.backends import encoder_of
-from embeddings.encoders.base import Encoder, EncoderError, Modality, Vectors
+from embeddings.encoders.base import EncoderError, Modality
+from embeddings.encoding import Encoded, Key, Stored
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.pace import Pace
 from embeddings.parts import PARTS
@@ -26,13 +30,9 @@ from embeddings.spaces import live_spaces
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE: Final = 64
-"""Items a claim: one transaction, and the images that are in memory at once (times two)."""
+"""Items a claim: one transaction, and the inputs that are in memory at once (times two)."""
 READ_THREADS: Final = 2
-"""Pictures are read and decoded ahead of the encoder; Pillow releases the GIL."""
-
-
-Key: TypeAlias = tuple[int, Modality]
-"""A vector of an item, or the input that it is made from."""
+"""Inputs are read and decoded ahead of the encoder; Pillow releases the GIL."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,16 +47,16 @@ class DrainReport:
         return DrainReport(self.indexed + other.indexed, self.failed + other.failed)
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(frozen=True)
 class _Batch:
-    """A claim and its items, whose parts are being read by the pool."""
+    """A claim and its items."""
 
     claim: jobs.Claim
     items: dict[int, Item]
     gone: list[Key]
     """Vectors there are of parts that the items no longer have."""
-    inputs: dict[Key, Future[Any]]
-    """The parts that lack a vector, or Unreadable."""
+    reading: dict[Key, Future[Any]]
+    """Parts that lack a vector, being read by the pool; emptied once they are encoded."""
 
 
 def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
@@ -67,36 +67,17 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
     """
     spaces = usable_spaces()
     jobs.reclaim_dead()
-    report = DrainReport()
-    pace = Pace()
     started = time.perf_counter()
-    tokens: set[str] = set()
-
-    def load(ahead: _Batch | None, *, beside: bool) -> _Batch | None:
-        """A batch of the first space that has one; of those before what is read ahead already."""
-        before = spaces if ahead is None else spaces[: spaces.index(ahead.claim.space)]
-        claim = jobs.claim(before, BATCH_SIZE, beside=beside)
-        if claim is None:
-            return None
-        tokens.add(claim.token)
-        return _begin(claim, pool)
-
-    with (
-        ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read") as pool,
-        jobs.holding(tokens),
-    ):
-        ahead: _Batch | None = None
-        while (batch := load(ahead, beside=ahead is not None) or ahead) is not None:
-            if batch is ahead:
-                ahead = None
-            if ahead is None and not batch.claim.alone and not until():
-                ahead = load(None, beside=True)
-            done = _embed(batch)
-            tokens.discard(batch.claim.token)
-            pace.count(batch.claim.space, done.indexed)
-            report += done
-            if until():
-                break
+    readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="read")
+    encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
+    work = _Work(spaces, readers, encoder, until)
+    try:
+        with jobs.holding(work.tokens):
+            work.run()
+    finally:
+        for pool in (readers, encoder):
+            pool.shutdown(cancel_futures=True)
+    report = work.report
     if report.indexed or report.failed:
         elapsed = time.perf_counter() - started
         logger.info(
@@ -108,6 +89,77 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
         )
         log_resources("embedding")
     return report
+
+
+class _Work:
+    """What one drain has in work: a batch being encoded, one before it, and one after it."""
+
+    def __init__(
+        self,
+        spaces: list[EmbeddingSpace],
+        readers: ThreadPoolExecutor,
+        encoder: ThreadPoolExecutor,
+        until: Callable[[], bool],
+    ) -> None:
+        self.report = DrainReport()
+        self.tokens: set[str] = set()
+        """Of the claims that are held."""
+        self._spaces = spaces
+        self._readers = readers
+        self._encoder = encoder
+        self._until = until
+        self._stopping = False
+        self._pace = Pace()
+        self._encoded: tuple[_Batch, Encoded] | None = None
+        """To be committed."""
+        self._ahead: _Batch | None = None
+        """Being read."""
+
+    def run(self) -> None:
+        while (batch := self._next()) is not None or self._encoded is not None:
+            running = None if batch is None else self._encoder.submit(_encode, batch)
+            self._commit_encoded()
+            if batch is not None and running is not None:
+                self._read_ahead(beside=batch)
+                self._encoded = batch, running.result()
+                self._stopping |= self._until()
+
+    def _next(self) -> _Batch | None:
+        """What to encode now: of the spaces before that of what was read ahead, or that itself."""
+        if self._encoded is not None and self._encoded[0].claim.alone:
+            self._commit_encoded()
+        if self._stopping:
+            return None
+        ahead, spaces = self._ahead, self._spaces
+        if ahead is not None:
+            spaces = spaces[: spaces.index(ahead.claim.space)]
+        batch = self._claim(spaces, beside=ahead is not None or self._encoded is not None)
+        if batch is None:
+            self._ahead = None
+        return batch or ahead
+
+    def _read_ahead(self, *, beside: _Batch) -> None:
+        self._stopping |= self._until()
+        if self._ahead is None and not beside.claim.alone and not self._stopping:
+            self._ahead = self._claim(self._spaces, beside=True)
+
+    def _claim(self, spaces: list[EmbeddingSpace], *, beside: bool) -> _Batch | None:
+        """Claim what the first space has that has any, and start reading what it lacks."""
+        claim = jobs.claim(spaces, BATCH_SIZE, beside=beside)
+        if claim is None:
+            return None
+        self.tokens.add(claim.token)
+        return _begin(claim, self._readers)
+
+    def _commit_encoded(self) -> None:
+        if self._encoded is None:
+            return
+        batch, encoded = self._encoded
+        self._encoded = None
+        done = _finish(batch, encoded)
+        self.tokens.discard(batch.claim.token)
+        self._pace.count(batch.claim.space, done.indexed)
+        self.report += done
 
 
 def usable_spaces() -> list[EmbeddingSpace]:
@@ -130,7 +182,7 @@ def usable_spaces() -> list[EmbeddingSpace]:
     return usable
 
 
-def _begin(claim: jobs.Claim, pool: ThreadPoolExecutor) -> _Batch:
+def _begin(claim: jobs.Claim, readers: ThreadPoolExecutor) -> _Batch:
     """Look the claim's items up and start reading what they lack."""
     space = claim.space
     items = Item.objects.in_bulk(claim.item_ids)
@@ -139,127 +191,49 @@ def _begin(claim: jobs.Claim, pool: ThreadPoolExecutor) -> _Batch:
         (pk, Modality(modality)): digest
         for pk, modality, digest in stored.values_list("item_id", "modality", "content_hash")
     }
-    hashes = {
+    hashes: dict[Key, str] = {
         (pk, modality): PARTS[modality].hash_of(item)
         for pk, item in items.items()
         for modality in space.covers
     }
-    inputs = {
-        (pk, modality): pool.submit(_read, items[pk], modality)
+    reading = {
+        (pk, modality): readers.submit(encoding.read, items[pk], modality)
         for (pk, modality), digest in hashes.items()
         if digest and digest != made_from.get((pk, modality))
     }
-    return _Batch(claim, items, [key for key in made_from if not hashes.get(key)], inputs)
+    return _Batch(claim, items, [key for key in made_from if not hashes.get(key)], reading)
 
 
-@dataclasses.dataclass(frozen=True)
-class Unreadable:
-    """Why an input cannot be read: an exception would hold the file in its traceback."""
-
-    reason: str
-
-
-def _read(item: Item, modality: Modality) -> Any:
-    """The encoder's input, or Unreadable."""
-    part = PARTS[modality]
-    try:
-        return part.read(item)
-    except (ImageRefused, OSError) as exc:
-        reason = str(exc)
-    except Exception as exc:
-        logger.exception("Reading the %s of item %d failed", part.name, item.pk)
-        reason = f"{type(exc).__name__}: {exc}"
-    return Unreadable(f"The {part.name} cannot be read: {reason}")
-
-
-def _embed(batch: _Batch) -> DrainReport:
-    """Encode and commit one batch; whatever fails is recorded against its item alone."""
+def _encode(batch: _Batch) -> Encoded:
     space = batch.claim.space
     logger.info("Embedding start: %d items for space %d", len(batch.items), space.pk)
-    errors = {
-        pk: f"The model covers no more than {_plurals(space)}, and the item has none."
+    encoded = encoding.encode(encoder_of(space), batch.reading)
+    batch.reading.clear()
+    return encoded
+
+
+def _finish(batch: _Batch, encoded: Encoded) -> DrainReport:
+    """Commit one batch; whatever failed is recorded against its item alone."""
+    space = batch.claim.space
+    plurals = " and ".join(PARTS[modality].plural for modality in space.covers)
+    errors = encoded.errors | {
+        pk: f"The model covers no more than {plurals}, and the item has none."
         for pk, item in batch.items.items()
         if not any(PARTS[modality].hash_of(item) for modality in space.covers)
     }
-    inputs: dict[Key, Any] = {}
-    for key, future in batch.inputs.items():
-        read = future.result()
-        if isinstance(read, Unreadable):
-            errors[key[0]] = read.reason
-        else:
-            inputs[key] = read
-    inputs = {key: read for key, read in inputs.items() if key[0] not in errors}
-    vectors, refused = _encode(encoder_of(space), inputs)
-    if errors := errors | refused:
+    if errors:
         jobs.fail(batch.claim.token, errors)
     embedded = batch.items.keys() - errors.keys()
-    indexed = _commit(space, batch, embedded, vectors) if embedded else 0
+    indexed = _commit(batch, embedded, encoded.vectors) if embedded else 0
     return DrainReport(indexed, len(errors))
 
 
-def _plurals(space: EmbeddingSpace) -> str:
-    return " and ".join(PARTS[modality].plural for modality in space.covers)
-
-
-def _encode(encoder: Encoder, inputs: dict[Key, Any]) -> tuple[dict[Key, Vectors], dict[int, str]]:
-    """Vectors, and errors by item; where a batch fails, item by item."""
-    vectors: dict[Key, Vectors] = {}
-    items = {pk for pk, _ in inputs}
-    try:
-        for chosen in dict.fromkeys(modality for _, modality in inputs):
-            keys = [key for key in inputs if key[1] is chosen]
-            rows = _timed(encoder, chosen, [inputs[key] for key in keys])
-            vectors |= zip(keys, rows, strict=True)
-    except Exception as exc:
-        if not isinstance(exc, EncoderError):
-            logger.exception("Encoding %d items failed", len(items))
-        if len(items) == 1:
-            return {}, dict.fromkeys(items, f"The model failed: {exc}")
-    else:
-        return _refuse_unusable(vectors)
-    vectors = {}
-    errors: dict[int, str] = {}
-    for pk in items:
-        alone, error = _encode(encoder, {key: inputs[key] for key in inputs if key[0] == pk})
-        vectors |= alone
-        errors |= error
-    return vectors, errors
-
-
-def _refuse_unusable(
-    vectors: dict[Key, Vectors],
-) -> tuple[dict[Key, Vectors], dict[int, str]]:
-    """Part the vectors that no index can hold from the others, by item."""
-    errors = {
-        pk: f"The model made a vector of the {PARTS[modality].name} that is not finite"
-        " (NaN or infinity)."
-        for (pk, modality), vector in vectors.items()
-        if not np.isfinite(vector.astype("<f2")).all()  # as it will be stored
-    }
-    return {key: vector for key, vector in vectors.items() if key[0] not in errors}, errors
-
-
-def _timed(encoder: Encoder, modality: Modality, inputs: Sequence[Any]) -> Vectors:
-    started = time.perf_counter()
-    rows = encoder.encode(modality, inputs)
-    elapsed = time.perf_counter() - started
-    logger.info(
-        "Encoded %d %s in %.0f ms, %.1f a second",
-        len(inputs),
-        PARTS[modality].plural,
-        elapsed * 1000,
-        len(inputs) / elapsed,
-    )
-    return rows
-
-
-def _commit(
-    space: EmbeddingSpace, batch: _Batch, embedded: Collection[int], vectors: dict[Key, Vectors]
-) -> int:
+def _commit(batch: _Batch, embedded: Collection[int], vectors: dict[Key, Stored]) -> int:
     """Write vectors, change log and the end of the jobs in one transaction.
 
     Only items count whose job is still ours and whose content is still what was encoded.
     """
+    space = batch.claim.space
     hash_fields = [PARTS[modality].hash_field for modality in space.covers]
     with transaction.atomic():
         # On PostgreSQL the row lock makes `seq` grow in commit order; SQLite has one writer anyway.
@@ -280,7 +254,7 @@ def _commit(
                 item_id=pk,
                 modality=modality.value,
                 content_hash=PARTS[modality].hash_of(batch.items[pk]),
-                vector=vector.astype("<f2").tobytes(),
+                vector=vector.tobytes(),
             )
             for (pk, modality), vector in vectors.items()
             if pk in current

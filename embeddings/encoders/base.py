@@ -135,9 +135,6 @@ class Encoder(ABC):
         for modality in self.modalities if modalities is None else modalities:
             self.encode(modality, [EXAMPLES[modality]()])
 
-    def close(self) -> None:  # noqa: B027  nothing to release is the common case
-        """Release the model's memory; a later call loads it again."""
-
     @abstractmethod
     def check(self) -> list[CheckMessage]:
         """System-check messages about this encoder's configuration; loads no model."""

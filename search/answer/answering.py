@@ -157,11 +157,10 @@ def _newest_first(allowed: IdSet | None) -> Ranked:
 
 def _searchable(index: SpaceIndex, question: Question, allowed: IdSet | None) -> int:
     """How many of the items have a vector that may match."""
-    if allowed is None and question.vectors.keys() == index.stores.keys():
-        return index.searchable_items()
-    ids = [index.stores[modality].ids() for modality in question.vectors]
     if allowed is None:
-        return int(np.unique(np.concatenate(ids)).size)
+        (only, *others) = question.vectors
+        return index.searchable_items() if others else len(index.stores[only])
+    ids = [index.stores[modality].ids() for modality in question.vectors]
     return int(np.count_nonzero(np.any([np.isin(allowed.ids, each) for each in ids], axis=0)))
 
 

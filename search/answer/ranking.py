@@ -63,7 +63,7 @@ def rank(
         }  # fmt: skip
         signals = gather(index, question, found, backgrounds, words)
         ranked = _ordered(signals, question, least=least)
-        unseen = _highest_unseen(backgrounds, found, depth)
+        unseen = signals.trust * _highest_unseen(backgrounds, found, depth)
         needed = _least(ranked, least)
         if ranked.ids.size >= limit:
             needed = max(needed, ranked.scores[limit - 1])

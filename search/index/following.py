@@ -15,6 +15,7 @@ from embeddings.query_vectors import warm_up
 from embeddings.serving_processes import Presence
 from search.comparison.asked import write_asked
 from search.index import maintenance
+from search.index.item_columns import synced_columns
 from search.index.space_index import active_index, index_of
 
 logger = logging.getLogger(__name__)
@@ -67,19 +68,15 @@ class Following:
             time.sleep(pause)
 
     def _look(self) -> None:
-        """Once round: follow the log, get ready for a switch, make it, let go of what was."""
+        """Once round: get ready for a switch, make it, follow the log, let go of what was."""
+        target = switching.announced()
+        if target is not None:  # first: it may be the way out where the active space has no model
+            self._get_ready(target)
+        else:
+            self._presence.say()
+        write_asked()
         index = active_index()
         self._follow(index.space)
-        target = switching.announced()
-        if target is None:
-            self._presence.say()
-        elif target.pk not in self._warm:
-            self._warm_up(target)
-        else:
-            self._follow(target)
-            self._presence.say(warm=target)
-            switching.advance()
-        write_asked()
         kept = {index.space_id} if target is None else {index.space_id, target.pk}
         self._warm &= kept
         per_space.let_go(keep=kept)
@@ -88,10 +85,19 @@ class Following:
             self._measured = time.monotonic()
             maintenance.measure_recall(index)
 
+    def _get_ready(self, target: EmbeddingSpace) -> None:
+        if target.pk not in self._warm:
+            self._warm_up(target)
+            return
+        self._follow(target)
+        self._presence.say(warm=target)
+        switching.advance()
+
     def _follow(self, space: EmbeddingSpace) -> None:
         if space.pk not in self._warm:
             warm_up(space)
         index_of(space).catch_up()
+        synced_columns()
         self._warm.add(space.pk)
 
     def _warm_up(self, target: EmbeddingSpace) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import override_settings
 
 from catalog.models import Item
@@ -175,6 +176,7 @@ class TestFeeding:
         worker.drain()
         assert waiting(space) == waiting(other) == []
 
+    @pytest.mark.django_db(transaction=True)
     def test_the_active_space_goes_first(
         self,
         make_item: Callable[..., Item],
@@ -187,15 +189,16 @@ class TestFeeding:
         other = open_space("other").space
         assert other is not None
         order: list[tuple[str, tuple[int, ...]]] = []
-        embed = worker._embed
+        encode = worker._encode
 
-        def upload_during_the_first(batch: worker._Batch) -> worker.DrainReport:
+        def upload_during_the_first(batch: Any) -> Any:
             if not order:
                 make_item(item_id="fresh", caption="fresh")
+                connection.close()
             order.append((batch.claim.space.model, batch.claim.item_ids))
-            return embed(batch)
+            return encode(batch)
 
-        monkeypatch.setattr(worker, "_embed", upload_during_the_first)
+        monkeypatch.setattr(worker, "_encode", upload_during_the_first)
         worker.drain()
 
         assert [model for model, _ in order] == ["other", "colour", "other", "other", "other"]
@@ -337,6 +340,7 @@ class TestRetiring:
         sum(free(space))
         assert half_freed() == []
 
+    @pytest.mark.django_db(transaction=True)
     def test_a_batch_in_work_writes_nothing_into_a_retired_space(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -346,6 +350,7 @@ class TestRetiring:
 
         def retire_meanwhile(*args: Any) -> Any:
             retire_space(other)
+            connection.close()
             return encode(*args)
 
         monkeypatch.setattr(worker, "_encode", retire_meanwhile)

@@ -9,10 +9,13 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 from django_q.models import OrmQ
+from django_q.signals import pre_execute
 
 from catalog.models import Item
-from embeddings import tasks
+from embeddings import jobs, model_lock, tasks
+from embeddings.backends import encoder_of
 from embeddings.models import EmbeddingJob, EmbeddingSpace
+from tests import encoders
 
 
 def test_a_nudge_beside_a_running_drain_returns_at_once(make_item: Callable[..., Item]) -> None:
@@ -26,6 +29,43 @@ def test_a_nudge_beside_a_running_drain_returns_at_once(make_item: Callable[...,
 
     assert tasks.embed_pending() == 1
     assert OrmQ.objects.count() == 0  # nothing left: no chain
+
+
+def test_another_process_that_holds_the_model_is_left_to_embed(
+    make_item: Callable[..., Item],
+) -> None:
+    model_lock.let_go()
+    make_item(caption="waits")
+    OrmQ.objects.all().delete()
+    encoders.ENCODED.clear()
+    with (settings.MMSEARCH_DATA_DIR / "model.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert tasks.embed_pending() == 0
+        assert OrmQ.objects.count() == 1  # for the other
+
+    assert not encoders.ENCODED
+    assert tasks.embed_pending() == 1
+
+
+def test_the_model_is_held_until_other_work_begins(
+    make_item: Callable[..., Item], space: EmbeddingSpace
+) -> None:
+    def is_free() -> bool:
+        with (settings.MMSEARCH_DATA_DIR / "model.lock").open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            return True
+
+    make_item(caption="one")
+    tasks.embed_pending()
+    held = encoder_of(space)
+    pre_execute.send("django_q", func=None, task={"func": jobs.EMBED_PENDING})
+    assert (is_free(), encoder_of(space) is held) == (False, True)
+
+    pre_execute.send("django_q", func=None, task={"func": "embeddings.tasks.sweep"})
+    assert (is_free(), encoder_of(space) is held) == (True, False)
 
 
 def test_the_sweep_asks_for_saved_items_and_now_and_then_for_all(

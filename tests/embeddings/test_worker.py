@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from pytest_django import DjangoAssertNumQueries
 
 from catalog.ingest import ItemRecord, OutcomeKind, ingest_one
@@ -81,6 +81,7 @@ def test_a_text_that_the_model_refuses_fails_alone(make_item: Callable[..., Item
     assert state_of(bad) == (ItemState.FAILED, "The model failed: This text is poison.")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_an_edit_during_embedding_stays_pending(
     make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,6 +94,7 @@ def test_an_edit_during_embedding_stays_pending(
         edited = Item.objects.get(pk=item.pk)
         edited.caption = "after"
         edited.save()
+        connection.close()
         return encode(modality, texts)
 
     monkeypatch.setattr(encoder, "encode", edit_meanwhile)
@@ -106,6 +108,7 @@ def test_an_edit_during_embedding_stays_pending(
     )
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_deletion_during_embedding_leaves_nothing(
     make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +118,7 @@ def test_a_deletion_during_embedding_leaves_nothing(
 
     def delete_meanwhile(modality: Modality, texts: list[str]) -> Any:
         Item.objects.filter(pk=item.pk).delete()
+        connection.close()
         return encode(modality, texts)
 
     monkeypatch.setattr(encoder, "encode", delete_meanwhile)
@@ -156,6 +160,7 @@ def test_drain_ends_with_the_batch_in_work_when_asked_to(make_item: Callable[...
     assert worker.drain().indexed == 1
 
 
+@pytest.mark.django_db(transaction=True)
 def test_nothing_is_in_work_beside_a_suspect(
     make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +174,7 @@ def test_nothing_is_in_work_beside_a_suspect(
 
     def look(modality: Modality, texts: list[str]) -> Any:
         in_work[tuple(texts)] = EmbeddingJob.objects.filter(claimed_until__isnull=False).count()
+        connection.close()
         return encode(modality, texts)
 
     monkeypatch.setattr(encoder, "encode", look)
@@ -188,6 +194,7 @@ def test_the_lease_is_renewed_while_the_encoder_works(
     def take_long(modality: Modality, texts: list[str]) -> Any:
         first = EmbeddingJob.objects.get().claimed_until
         wait_until(lambda: EmbeddingJob.objects.get().claimed_until != first, "a longer lease")
+        connection.close()
         return encode(modality, texts)
 
     monkeypatch.setattr(encoder, "encode", take_long)

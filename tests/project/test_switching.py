@@ -67,3 +67,37 @@ def test_whoever_dies_at_a_step_one_space_answers_and_it_is_complete(tmp_path: P
         told = ours.manage("check_index")
         assert _agreeing(told) == 2 * len(found)
         assert "Database and index agree." in told
+
+
+@pytest.mark.timeout(600)
+def test_a_start_with_another_model_never_makes_search_emptier(tmp_path: Path) -> None:
+    model, other = MODELS
+
+    def start(chosen: str, **more: str) -> Ours:
+        return Ours(tmp_path / "data", model=chosen, **SETTINGS, **more)
+
+    def answers(ours: Ours) -> str:
+        (active,) = [m for m, each in switching.spaces(ours).items() if each["state"] == "active"]
+        return active
+
+    with start(model) as ours:
+        ours.start()
+        switching.fill(ours, 100)
+        before = ours.found("a thing", top_n=100)
+    assert len(before) == 100
+    with start(other, MMSEARCH_TESTS_DELAY="1") as ours:
+        ours.start()
+        assert ours.found("a thing", top_n=100) == before
+        assert answers(ours) == model
+        ours.wait(lambda: answers(ours) == other, f"{other} to take over", poll=0.5)
+        assert len(ours.found("a thing", top_n=100)) == 100
+        ours.manage("rollback_space")
+    with start(other) as ours:  # as configured before: the hand that rolled back decides
+        ours.start()
+        opened = "SELECT count(*) FROM embeddings_spaceopening"
+        ours.wait(lambda: ours.rows(opened)[0][0] == 0, "the worker to look at the model")
+        assert answers(ours) == model
+        assert ours.found("a thing", top_n=100) == before
+    with start(model) as ours:
+        ours.start()
+        assert answers(ours) == model

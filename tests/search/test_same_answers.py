@@ -28,25 +28,55 @@ def many_items(make_item: Callable[..., Item]) -> None:
 
 
 @pytest.mark.usefixtures("many_items")
-@pytest.mark.parametrize("words", ["red", "some yellow words", "nothing like it"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "red",
+        "some yellow words",
+        "nothing like it",
+        "red -blue",
+        '"some red"',
+        "2*red 0.5*yellow -words",
+        "like:picture-3 green",
+        "has:image white",
+        "black -tag:sea before:2100",
+        "has:caption",
+        "🍎 r",
+    ],
+)
 def test_every_way_in_gives_the_same_order(
     client: Client, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     expected = [hit.item.item_id for hit in search(ask(words, top_n=10, all=True)).hits]
-    assert len(expected) == 10
-
-    page = client.get("/", {"q": words, "all": "1"}).content.decode()
-    shown = list(dict.fromkeys(re.findall(r'href="/items/([^/"]+)/', page)))
-    api = client.get("/api/v1/search/", {"q": words, "top_n": "10", "all": "1"}).json()
+    assert expected
     original = client.post(
         "/search_text/",
         json.dumps({"query_text": words, "top_n": 10}),
         content_type="application/json",
     ).json()
-    call_command("search", words, "--top", "10", "--all", "--json")
-    terminal = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-
-    assert shown[:10] == expected
-    assert [result["item_id"] for result in api["results"]] == expected
     assert [result["item_id"] for result in original["results"]] == expected
-    assert [result["item_id"] for result in terminal] == expected
+    assert in_terminal(capsys, words, "--all") == expected
+    assert on_page(client, words, all="1")[:10] == expected
+    assert in_api(client, words, all="1") == expected
+
+    relevant = [hit.item.item_id for hit in search(ask(words, top_n=10)).hits]
+    assert in_terminal(capsys, words) == relevant
+    assert on_page(client, words)[:10] == relevant
+    assert in_api(client, words) == relevant
+
+
+def on_page(client: Client, words: str, **parameters: str) -> list[str]:
+    page = client.get("/", {"q": words, **parameters}).content.decode()
+    asked_like = re.compile(r'Resembling the item <a href="/items/[^"]+">')
+    return list(dict.fromkeys(re.findall(r'href="/items/([^/"]+)/', asked_like.sub("", page))))
+
+
+def in_api(client: Client, words: str, **parameters: str) -> list[str]:
+    body = client.get("/api/v1/search/", {"q": words, "top_n": "10", **parameters}).json()
+    return [result["item_id"] for result in body["results"]]
+
+
+def in_terminal(capsys: pytest.CaptureFixture[str], words: str, *options: str) -> list[str]:
+    capsys.readouterr()
+    call_command("search", words, "--top", "10", "--json", *options)
+    return [json.loads(line)["item_id"] for line in capsys.readouterr().out.splitlines()]

@@ -121,7 +121,8 @@ class _Export:
             )
         self._say(f"{modality}: timing {', '.join(each.precision for each in found)}")
         inputs = self.samples.get(modality) or networks.SHORT_AND_LONG[modality][0]
-        tower = trials.choose(found, modality, self._inputs, inputs)
+        sizes = trials.SIZES if self.device == "cpu" else trials.CUDA_SIZES
+        tower = trials.choose(found, modality, self._inputs, inputs, sizes)
         for trial in tower.trials:
             self._say(f"{modality} in {trial}")
         self._say(f"{modality} will run in {tower.precision}, {tower.batch} at a time")

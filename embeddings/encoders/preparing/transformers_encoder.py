@@ -58,10 +58,6 @@ class TransformersEncoder(Encoder):
             out[start : start + BATCH] = vectors.cpu().numpy()
         return unit(out)
 
-    def close(self) -> None:
-        with self._lock:
-            self._loaded = None
-
     def check(self) -> list[CheckMessage]:
         return check_model(self._name, self._device_name)
 

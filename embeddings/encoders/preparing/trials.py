@@ -16,7 +16,9 @@ from embeddings.encoders.preparing.parity import Parity, compare
 from embeddings.encoders.serving.inputs import Feeds, Inputs, Queue
 
 SIZES: Final = (1, 4, 8, 16, 32)
-"""Inputs a run that are tried."""
+"""Inputs a run that are tried on processors."""
+CUDA_SIZES: Final = (1, 8, 32, 128, 512)
+"""On a GPU, as far as its memory goes."""
 ROUNDS: Final = 7
 """Runs of each size and candidate, in turns, so that a busy moment hits all alike."""
 PATIENCE: Final = 10.0
@@ -68,7 +70,11 @@ def judge(
 
 
 def choose(
-    candidates: Sequence[Candidate], modality: Modality, inputs: Inputs, samples: Sequence[Any]
+    candidates: Sequence[Candidate],
+    modality: Modality,
+    inputs: Inputs,
+    samples: Sequence[Any],
+    sizes: Sequence[int] = SIZES,
 ) -> PreparedTower:
     """Time the candidates against one another, and take the fastest of those accepted.
 
@@ -79,7 +85,7 @@ def choose(
     trials = [
         _trial(candidate, times)
         for candidate, times in zip(
-            candidates, _times(candidates, modality, inputs, samples), strict=True
+            candidates, _times(candidates, modality, inputs, samples, sizes), strict=True
         )
     ]
     # Alone and in batches count alike: queries come one by one, a catalogue in batches.
@@ -91,11 +97,15 @@ def choose(
 
 
 def _times(
-    candidates: Sequence[Candidate], modality: Modality, inputs: Inputs, samples: Sequence[Any]
+    candidates: Sequence[Candidate],
+    modality: Modality,
+    inputs: Inputs,
+    samples: Sequence[Any],
+    sizes: Sequence[int],
 ) -> list[dict[int, float]]:
     """Of each candidate: median milliseconds an input, by size of the run."""
     found: list[dict[int, float]] = [{} for _ in candidates]
-    for size in SIZES:
+    for size in sizes:
         repeated = (list(samples) * size)[:size]
         feeds = inputs.queue(modality, repeated, Purpose.DOCUMENT).feeds(range(size))
         taken: list[list[float]] = [[] for _ in candidates]
@@ -103,7 +113,12 @@ def _times(
         for number in range(ROUNDS + 1):
             for candidate, durations in zip(candidates, taken, strict=True):
                 started = time.perf_counter()
-                candidate.run(feeds)
+                try:
+                    candidate.run(feeds)
+                except RuntimeError:  # what torch raises where the GPU's memory is full
+                    if size == 1:
+                        raise
+                    return found
                 durations.append(time.perf_counter() - started)
             if number and time.perf_counter() - began > PATIENCE:
                 break
@@ -113,9 +128,9 @@ def _times(
 
 
 def _trial(candidate: Candidate, times: dict[int, float]) -> Trial:
-    batch = SIZES[0]
-    for size in SIZES:
-        if times[size] < GAIN * times[batch]:
+    batch = 1
+    for size, milliseconds in times.items():
+        if milliseconds < GAIN * times[batch]:
             batch = size
     return Trial(
         precision=candidate.precision,

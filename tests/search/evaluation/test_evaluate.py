@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from catalog.models import Item
-from search.evaluation.systems import MIXTURES, OURS, OURS_RANKED
+from search.evaluation.systems import MIXTURES, OURS, OURS_RANKED, answers
+from search.management.commands import evaluate
 
 QUERIES = [
     {"kind": "exact title", "query": "Evening", "relevant": {"words": 3}},
@@ -63,6 +66,22 @@ def test_evaluate_writes_the_tables_that_it_prints(
     printed = capsys.readouterr().out
     assert report.read_text(encoding="utf-8").strip() == printed.strip()
     assert "| nDCG@10 | exact title | typo | picture only | negative | filtered |" in printed
+
+
+@pytest.mark.usefixtures("indexed_items")
+def test_evaluate_interrupted_says_how_far_it_came_and_writes_nothing(
+    qrels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any) -> dict[str, list[str]]:
+        signal.raise_signal(signal.SIGINT)
+        return answers(*arguments)
+
+    monkeypatch.setattr(evaluate, "answers", interrupted)
+    report = tmp_path / "report.md"
+    with pytest.raises(CommandError, match=r"Stopped after 1 of 6 queries") as caught:
+        call_command("evaluate", qrels, report=report)
+    assert caught.value.returncode == 130
+    assert not report.exists()
 
 
 @pytest.mark.usefixtures("indexed_items")

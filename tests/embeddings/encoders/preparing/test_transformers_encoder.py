@@ -68,14 +68,6 @@ def test_it_describes_itself(reference: TransformersEncoder) -> None:
     assert reference.check() == []
 
 
-def test_a_closed_encoder_loads_again(tiny_clip: Path) -> None:
-    encoder = TransformersEncoder(str(tiny_clip), device="cpu")
-    before = encoder.encode(Modality.TEXT, ["the fox"])
-    encoder.close()
-
-    np.testing.assert_array_equal(encoder.encode(Modality.TEXT, ["the fox"]), before)
-
-
 def test_weights_that_cannot_be_read_are_named(tiny_clip: Path, tmp_path: Path) -> None:
     for path in tiny_clip.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -1,0 +1,36 @@
+"""Which worker process of this host holds a model in memory: one at a time.
+
+Two processes run tasks in turns, so that both would come to hold one for good.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from typing import IO
+
+from django.conf import settings
+
+from embeddings import per_space
+
+_held: list[IO[bytes]] = []
+
+
+def take() -> bool:
+    """Whether this process may load a model: then it may until it lets go, or ends."""
+    if _held:
+        return True
+    stream = (settings.MMSEARCH_DATA_DIR / "model.lock").open("ab")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        stream.close()
+        return False
+    _held.append(stream)
+    return True
+
+
+def let_go() -> None:
+    """Free the model, if this process holds it, for whoever embeds next."""
+    if _held:
+        per_space.reset()
+        _held.pop().close()
