@@ -24,7 +24,9 @@ from tests.embeddings.encoders.fake_hub import NAME, fake_hub
 from tests.embeddings.encoders.tiny_families import BUILDERS, clip, sentences
 from tests.project.test_supervisor import ROOT, free_port, wait_for
 
-pytestmark = pytest.mark.timeout(400)
+PATIENCE = 900.0
+"""Seconds for preparing a model, and for what follows: ten on an idle machine."""
+pytestmark = pytest.mark.timeout(2 * PATIENCE)
 
 ITEMS = {"fox": "the red fox", "boat": "a blue boat at sea", "night": "snow in the night"}
 
@@ -76,12 +78,16 @@ def served(model: str, data: Path, endpoint: str) -> Iterator[Server]:
         )
     server = Server(port, process, data / "log")
     try:
-        wait_for(lambda: "Ready: " in server.log.read_text() or process.poll() is not None, "Ready")
+        wait_for(
+            lambda: "Ready: " in server.log.read_text() or process.poll() is not None,
+            "Ready",
+            PATIENCE,
+        )
         assert "Ready: " in server.log.read_text(), server.log.read_text()
         yield server
     finally:
-        process.send_signal(signal.SIGINT)
-        with contextlib.suppress(psutil.TimeoutExpired):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
+            process.send_signal(signal.SIGINT)
             process.wait(60)
         for left in [*process.children(recursive=True), process] if process.is_running() else []:
             left.kill()
@@ -102,7 +108,7 @@ def prove(model: str, data: Path, endpoint: str) -> None:
         for item, caption in ITEMS.items():
             form = picture_form(item, picture(item), item_id=item, text_caption=caption)
             server.ask("/ingest_stream/", *form)
-        wait_for(server.all_indexed, "vectors")
+        wait_for(server.all_indexed, "vectors", PATIENCE)
         for item, caption in ITEMS.items():
             words = json.dumps({"query_text": caption}).encode()
             for answer in (

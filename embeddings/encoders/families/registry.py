@@ -27,7 +27,10 @@ def open_checkpoint(directory: Path, pictures: Checkpoint | None = None) -> Chec
     """
     if (directory / MODULES).is_file():
         modules = read_json(directory / MODULES)
-        if not (isinstance(modules, list) and modules and all("path" in each for each in modules)):
+        named = isinstance(modules, list) and all(
+            isinstance(each, dict) and {"path", "type"} <= each.keys() for each in modules
+        )
+        if not (named and modules):
             raise EncoderError(f"{directory / MODULES} lists no modules: copy the model again.")
         if len(modules) == 1:  # a whole model of another family, one directory down
             return open_checkpoint(directory / modules[0]["path"], pictures)

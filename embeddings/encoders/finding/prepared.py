@@ -13,6 +13,8 @@ import dataclasses
 import json
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -149,6 +151,22 @@ def find_revision(models: Path, revision: str, device: str) -> Prepared | None:
         if prepared is not None and prepared.description.revision == revision:
             return prepared
     return None
+
+
+def keep(models: Path, prepared: Prepared) -> Prepared:
+    """What came with a model, copied to where updates of the model leave it alone."""
+    described = prepared.description
+    if prepared.directory.parent == models:
+        return prepared
+    kept = models / f"{slug(described.model)}-{described.revision[:12]}-cpu"
+    models.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=models))
+    try:
+        shutil.copytree(prepared.directory, draft, dirs_exist_ok=True)
+        draft.rename(kept)
+    except OSError:  # another process was first, or the disk is full
+        shutil.rmtree(draft, ignore_errors=True)
+    return Prepared.read(kept) or prepared
 
 
 def write_source(models: Path, files: ModelFiles, state: list[list[str | int]]) -> None:

@@ -8,9 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from embeddings.encoders.base import Encoder, EncoderDescription, Modality, Purpose, Vectors
-from embeddings.encoders.finding.model_files import STARTER, resolve_model
-from embeddings.encoders.finding.prepared import Prepared, find_revision
+from embeddings.encoders.base import (
+    Encoder,
+    EncoderDescription,
+    EncoderError,
+    Modality,
+    Purpose,
+    Vectors,
+)
+from embeddings.encoders.finding.model_files import STARTER, local_files, resolve_model
+from embeddings.encoders.finding.prepared import Prepared, find_revision, keep
 from embeddings.encoders.finding.usable import check_model
 from embeddings.encoders.preparing.prepare import ensure_prepared
 from embeddings.encoders.serving.devices import uses_cuda
@@ -78,13 +85,26 @@ class PreparedEncoder(Encoder):
         with self._lock:
             if self._towers is None:
                 device = "cuda" if uses_cuda(self._device) else "cpu"
-                prepared = find_revision(self._directory, self._revision, device)
-                if prepared is None:
-                    prepared = ensure_prepared(
-                        self._name, self._directory, device=device, progress=logger.info
-                    )
-                self._towers = self._on(device, prepared)
+                self._towers = self._on(device, self._find(device))
             return self._towers
+
+    def _find(self, device: str) -> Prepared:
+        """What is prepared, now if need be."""
+        if not self._revision:
+            return self._ensure(device)
+        kept = find_revision(self._directory, self._revision, device)
+        if kept is not None:
+            return kept
+        files = local_files(self._name)
+        if files is not None and files.revision != self._revision:
+            raise EncoderError(
+                f"{self._name} holds another revision by now, {files.revision[:12]} in place of"
+                f" {self._revision[:12]}, of which no prepared copy is kept: put its files back."
+            )
+        return keep(self._directory, self._ensure(device))
+
+    def _ensure(self, device: str) -> Prepared:
+        return ensure_prepared(self._name, self._directory, device=device, progress=logger.info)
 
     def _on(self, device: str, prepared: Prepared) -> Towers:
         if device == "cpu":

@@ -114,6 +114,7 @@ def test_a_whole_model_one_directory_down_is_found(
     ("modules", "message"),
     [
         ([], "lists no modules: copy the model again"),
+        ([{"path": ""}], "lists no modules: copy the model again"),
         (
             [{"path": "", "type": "x.Transformer"}, {"path": "1", "type": "x.LSTM"}],
             "Transformer, LSTM",

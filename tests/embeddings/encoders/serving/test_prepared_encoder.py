@@ -146,6 +146,34 @@ def test_both_fp32_encoders_describe_the_same_space(
     assert fp32.dimension == DIMENSION
 
 
+def test_a_revision_is_served_after_its_files_changed(tiny_clip: Path, models: Path) -> None:
+    revision = PreparedEncoder(str(tiny_clip), models).describe().revision
+
+    encoder = PreparedEncoder("/no/such/place", models, revision=revision)
+
+    assert encoder.describe().revision == revision
+    assert encoder.encode(Modality.TEXT, ["the fox"]).shape == (1, DIMENSION)
+
+
+def test_another_revision_than_wanted_is_not_prepared(tiny_clip: Path, tmp_path: Path) -> None:
+    encoder = PreparedEncoder(str(tiny_clip), tmp_path / "models", revision="f" * 40)
+
+    with pytest.raises(EncoderError, match=r"holds another revision by now, .* in place of ffffff"):
+        encoder.describe()
+    assert not (tmp_path / "models").exists()
+
+
+def test_what_ships_with_a_model_is_kept_for_its_space(tmp_path: Path) -> None:
+    shipped = PreparedEncoder("starter", tmp_path)
+    revision = shipped.describe().revision
+    assert list(tmp_path.iterdir()) == []
+
+    PreparedEncoder("starter", tmp_path, revision=revision).describe()
+
+    after_an_update = PreparedEncoder("/no/such/place", tmp_path, revision=revision)
+    assert after_an_update.describe() == shipped.describe()
+
+
 def test_cuda_is_refused_where_there_is_none(tiny_clip: Path, models: Path) -> None:
     encoder = PreparedEncoder(str(tiny_clip), models, device="cuda")
 
