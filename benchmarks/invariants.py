@@ -136,10 +136,10 @@ def _robust(ours: Ours) -> str:
 
 def _alike(ours: Ours, writers: list[Writer]) -> str:
     for words in _queries(writers):
-        original = ours.found(words, 10)
-        answer = ours.get(f"/api/v1/search/?{urlencode({'q': words, 'top_n': 10})}")
+        original = ours.found(words, 10)  # the nearest, which the others give on request
+        answer = ours.get(f"/api/v1/search/?{urlencode({'q': words, 'top_n': 10, 'all': 1})}")
         api = [result["item_id"] for result in answer["results"]]
-        page = ours.ask("GET", f"/?q={quote(words)}")[1].decode()
+        page = ours.ask("GET", f"/?q={quote(words)}&all=1")[1].decode()
         shown = list(dict.fromkeys(re.findall(r'href="/items/([^/"]+)/', page)))[:10]
         if not original == api == shown:
             return f"{words!r} finds {original}, {api}, {shown}"

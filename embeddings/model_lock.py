@@ -6,6 +6,7 @@ Two processes run tasks in turns, so that both would come to hold one for good.
 from __future__ import annotations
 
 import fcntl
+import gc
 from typing import IO
 
 from django.conf import settings
@@ -33,4 +34,5 @@ def let_go() -> None:
     """Free the model, if this process holds it, for whoever embeds next."""
     if _held:
         per_space.reset()
+        gc.collect()  # an encoder refers to itself in circles
         _held.pop().close()

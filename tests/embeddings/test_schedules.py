@@ -15,6 +15,7 @@ EXPECTED = {
     "sweep": "embeddings.tasks.sweep",
     "sweep files": "embeddings.tasks.sweep_files",
     "maintain index": "search.tasks.maintain_index",
+    "answer shadow queries": "search.tasks.answer_shadow_queries",
 }
 
 
