@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from catalog.models import Item
 from embeddings.management.progress import duration
-from embeddings.models import EmbeddingJob, EmbeddingSpace, SpaceOpening, SpaceSwitch
+from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, SpaceOpening, SpaceSwitch
 from embeddings.spaces import live_spaces
 
 FRESH: Final = timedelta(minutes=1)
@@ -29,12 +29,12 @@ class SpaceProgress:
 
     space: EmbeddingSpace
     of: int
-    waiting: int
+    done: int
     failed: int
 
     @property
-    def done(self) -> int:
-        return max(self.of - self.waiting - self.failed, 0)
+    def waiting(self) -> int:
+        return max(self.of - self.done - self.failed, 0)
 
     @property
     def percent(self) -> int:
@@ -80,10 +80,15 @@ class SpaceProgress:
 
 
 def progress_of(space: EmbeddingSpace) -> SpaceProgress:
-    """How far a live space is; by the queue alone, so that it is cheap."""
+    """How far a live space is; by the queue alone where it was complete, so that it is cheap."""
+    items = Item.objects.count()
     rows = EmbeddingJob.objects.filter(space=space)
     failed = rows.filter(failed_at__isnull=False).count()
-    return SpaceProgress(space, Item.objects.count(), rows.count() - failed, failed)
+    done = items - rows.count()
+    if space.complete_since is None:  # its jobs may still be being written
+        embedded = Embedding.objects.filter(space=space).order_by().values("item").distinct()
+        done = min(done, embedded.count())
+    return SpaceProgress(space, items, max(done, 0), failed)
 
 
 def progress() -> list[SpaceProgress]:

@@ -15,6 +15,7 @@ from embeddings.encoders import base
 from embeddings.encoders.base import EncoderError, Modality
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, VectorChange
 from embeddings.opening import note_complete, open_space
+from embeddings.overview import progress_of
 from embeddings.query_vectors import encode_query
 from embeddings.retiring import free, half_freed, retire_space
 from embeddings.spaces import SpaceError, find_space, live_spaces, require_active_space
@@ -158,6 +159,7 @@ class TestOpening:
         assert other is not None
         EmbeddingJob.objects.filter(space=other).delete()
 
+        assert progress_of(other).done == 0
         assert note_complete(other) is False
         assert waiting(other) == sorted(indexed_items)
 
