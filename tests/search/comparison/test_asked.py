@@ -14,6 +14,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _nothing_gathered() -> Iterator[None]:
+    asked._gathered.clear()
     yield
     asked._gathered.clear()
 
