@@ -145,7 +145,7 @@ def _candidates(
             best = np.lexsort((items, -values))[:most]
             return np.sort(items[best]), False
         if len(common) > 1 and items.size < most:
-            items = np.union1d(items, _of_common_words(common, index, allowed, together=True))
+            items = np.union1d(items, _of_common_words(common, index, allowed))
         return items, not common
     return _of_common_words(common, index, allowed), False
 
@@ -157,10 +157,8 @@ def _united(words: Sequence[tuple[Found, float]]) -> tuple[Ids, npt.NDArray[np.f
     return items, np.bincount(inverse, values, minlength=items.size).astype(np.float64)
 
 
-def _of_common_words(
-    words: Sequence[Found], index: FullText, allowed: Ids | None, *, together: bool = False
-) -> Ids:
-    """Some items that have all of the words, in the title if may be; unless `together`, else any.
+def _of_common_words(words: Sequence[Found], index: FullText, allowed: Ids | None) -> Ids:
+    """Some items that have all of the words, in the title if may be.
 
     The vectors say which of so many are meant; here it is only about what bears their name.
     """
@@ -177,12 +175,6 @@ def _of_common_words(
             for fields in (("title",), ("tags", "category"))
         ]
         picked = np.union1d(np.concatenate(named), picked[:OF_COMMON])
-    elif not picked.size and len(groups) > 1 and not together:
-        apart = [
-            _among(index.matching([group], limit=limit), allowed)[: OF_COMMON // len(groups)]
-            for group in groups
-        ]
-        picked = np.concatenate(apart)
     return np.unique(picked)
 
 

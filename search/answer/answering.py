@@ -11,6 +11,7 @@ import numpy as np
 from django.utils.safestring import SafeString
 
 from catalog.models import Item
+from catalog.words import Pattern
 from embeddings.models import EmbeddingSpace
 from search.answer.cursors import Resumed, cursor_at, keep, resume
 from search.answer.facets import Facets, count_facets
@@ -42,10 +43,18 @@ class Hit:
     evidence: Mapping[str, float]
     """What speaks for it, `words` or a modality, each from 0 to 1 by itself."""
 
-    title: SafeString
-    """The title as HTML, with `<mark>` around the words looked for;"""
-    caption: SafeString
-    """and so the caption."""
+    patterns: tuple[Pattern, ...]
+    """The words looked for, as the catalogue has them."""
+
+    @property
+    def title(self) -> SafeString:
+        """The title as HTML, with `<mark>` around the words looked for."""
+        return marked(self.item.title, self.patterns)
+
+    @property
+    def caption(self) -> SafeString:
+        """The caption in the same way."""
+        return marked(self.item.caption, self.patterns)
 
     @property
     def matched(self) -> str:
@@ -200,8 +209,7 @@ def _hits(ranked: Ranked, words: WordHits, places: Sequence[int]) -> tuple[Hit, 
             *items[pk],
             score=float(ranked.scores[place]),
             evidence={name: float(values[place]) for name, values in ranked.evidence.items()},
-            title=marked(items[pk][0].title, words.patterns),
-            caption=marked(items[pk][0].caption, words.patterns),
+            patterns=words.patterns,
         )
         for place, pk in pks.items()
         if pk in items
