@@ -93,7 +93,8 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
     an unknown item to resemble, QueryAbandoned where nobody waits for the answer.
     """
     started = time.perf_counter()
-    if space is None and not query.offset and all(term.text for term in query.terms):
+    is_first_page = not query.offset and query.cursor in {"", START}
+    if space is None and is_first_page and all(term.text for term in query.terms):
         note_asked(query.words)
     index = synced_index(space)
     synced = time.perf_counter()

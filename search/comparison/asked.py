@@ -46,7 +46,7 @@ def write_asked(*, at_once: bool = False) -> int:
         texts = list(_gathered)
         _gathered.clear()
     most = settings.MMSEARCH_QUERY_LOG
-    if not texts and most:
+    if not texts and (most or not AskedText.objects.exists()):
         return 0
     share = settings.MMSEARCH_SHADOW or 0.0
     with transaction.atomic():
