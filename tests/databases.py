@@ -14,12 +14,16 @@ QUEUES: Final = 10_000
 """Numbered databases of the Redis that a run is given."""
 
 
+def on_servers() -> bool:
+    """Whether this run was given servers: `tests.on_servers` starts them."""
+    return "TESTS_DATABASE_URL" in os.environ
+
+
 def servers_of(data: Path) -> dict[str, str]:
     """The settings that give a data folder a database and a queue of its own."""
-    databases = os.environ.get("TESTS_DATABASE_URL")
-    queues = os.environ.get("TESTS_BROKER_URL")
-    if not databases or not queues:
+    if not on_servers():
         return {}
+    databases, queues = os.environ["TESTS_DATABASE_URL"], os.environ["TESTS_BROKER_URL"]
     digest = hashlib.sha256(str(data).encode()).hexdigest()
     name = f"mmsearch_{digest[:12]}"
     _ensure_database(databases, name)

@@ -27,7 +27,7 @@ _ESTIMATED_FROM: Final = 10_000
 
 
 class PostgresFullText:
-    """See FullText. PostgreSQL itself keeps an index equal to its table."""
+    """See FullText. PostgreSQL itself keeps an index equal to its table, as long as it is there."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
@@ -39,10 +39,18 @@ class PostgresFullText:
         self._execute("DROP INDEX catalog_words")
 
     def rebuild(self) -> None:
-        self._execute("REINDEX INDEX catalog_words")
+        if self.is_sound():
+            self._execute("REINDEX INDEX catalog_words")
+        else:
+            self._execute("DROP INDEX IF EXISTS catalog_words")
+            self.create()
 
     def is_sound(self) -> bool:
-        return True
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('catalog_words')"
+            )
+            return cursor.fetchone() == (True,)
 
     def matching(
         self,
