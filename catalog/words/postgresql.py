@@ -22,8 +22,11 @@ _MATCHING: Final = (
     "SELECT item_id FROM (SELECT item_id FROM catalog_itemwords"  # noqa: S608  constants
     f" WHERE {_TERMS} @@ %s::tsquery{{also}} OFFSET 0) AS found ORDER BY item_id LIMIT %s"
 )
-_ESTIMATED_FROM: Final = 10_000
-"""Rows from which the planner's own estimate is near enough."""
+_COUNT: Final = """
+SELECT CASE WHEN reltuples < 10000 THEN (SELECT count(*) FROM catalog_itemwords) ELSE reltuples END
+FROM pg_class WHERE oid = 'catalog_itemwords'::regclass
+"""
+"""Of many rows the planner's own estimate is near enough."""
 
 
 class PostgresFullText:
@@ -50,7 +53,7 @@ class PostgresFullText:
             cursor.execute(
                 "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('catalog_words')"
             )
-            return cursor.fetchone() == (True,)
+            return bool(cursor.fetchone() == (True,))
 
     def matching(
         self,
@@ -74,14 +77,9 @@ class PostgresFullText:
 
     def count(self) -> int:
         with self._connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT reltuples FROM pg_class WHERE oid = 'catalog_itemwords'::regclass"
-            )
-            estimate = int(cursor.fetchone()[0])
-            if estimate < _ESTIMATED_FROM:
-                cursor.execute("SELECT count(*) FROM catalog_itemwords")
-                (estimate,) = cursor.fetchone()
-        return estimate
+            cursor.execute(_COUNT)
+            (count,) = cursor.fetchone()
+        return int(count)
 
     def key_range(self) -> tuple[int, int]:
         with self._connection.cursor() as cursor:

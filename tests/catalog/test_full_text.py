@@ -23,6 +23,7 @@ LOSING = {
 """How a full text index comes to harm: PostgreSQL's own keeps equal to its table, while there."""
 
 
+@pytest.mark.django_db(transaction=True)  # PostgreSQL makes no index on what was just written
 def test_compare_notices_a_full_text_index_that_lost_rows(make_item: MakeItem) -> None:
     make_item(title="Lost")
     with connection.cursor() as cursor:
