@@ -146,14 +146,16 @@ class _Texts:
                     single.append((self._number[pattern.terms[0]], number, variant.quality))
                 else:
                     parts.append((self._places(pattern), number, variant.quality))
-        terms, words, qualities = map(np.array, zip(*sorted(single), strict=True))
+        terms, words, qualities = np.array(sorted(single)).reshape(-1, 3).T
         asked = np.flatnonzero(self._terms > _IS_BREAK)
         first = np.searchsorted(terms, self._terms[asked])
         count = np.searchsorted(terms, self._terms[asked], side="right") - first
         # A term may be what several words ask for: one entry for each.
         entry = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count - first, count)
         places = np.concatenate([np.repeat(asked, count), *(places for places, _, _ in parts)])
-        words = np.concatenate([words[entry], *(np.full(p.size, word) for p, word, _ in parts)])
+        words = np.concatenate(
+            [words[entry].astype(np.int64), *(np.full(p.size, word) for p, word, _ in parts)]
+        )
         qualities = np.concatenate([qualities[entry], *(np.full(p.size, q) for p, _, q in parts)])
         cells = self._cell[places]
         keys = cells // len(FIELDS) * len(found) + words
