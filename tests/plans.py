@@ -80,7 +80,9 @@ def _postgresql_reads(root: dict[str, Any]) -> Iterator[Read]:
             continue
         if node["Node Type"] == "ModifyTable":
             continue
-        scans = node.get("Plans", []) if node["Node Type"] == "Bitmap Heap Scan" else [node]
+        scans = [node]
+        if node["Node Type"] == "Bitmap Heap Scan":  # by the indexes below it
+            scans = [below for below in _nodes(node) if "Index Name" in below]
         for scan in scans:
             yield Read(
                 node["Relation Name"],
