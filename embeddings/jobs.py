@@ -278,7 +278,8 @@ def _enqueue(space: EmbeddingSpace, item_ids: list[int]) -> int:
     """Write the jobs of one chunk, inside a transaction; nudges a worker that may be idle."""
     # One that has a job and all its vectors: its content is again what it was before the job.
     wanted = items_lacking_vectors(space) | Item.objects.filter(Exists(_job_of_item(space)))
-    item_ids = sorted(wanted.filter(pk__in=item_ids).order_by().values_list("pk", flat=True))
+    held = wanted.filter(pk__in=item_ids).select_for_update(no_key=True).order_by("pk")
+    item_ids = list(held.values_list("pk", flat=True))
     # A tried job waits out its delay without a nudge; a fresh one has its nudge on the way.
     oldest_error = claimable(space).values_list("error", flat=True).first()
     _write_rows(space, item_ids)

@@ -13,7 +13,8 @@ from django_q.signals import post_spawn, pre_execute
 from catalog.models import Item
 from catalog.signals import items_deleting, items_saved
 from embeddings import jobs, liveness, model_lock, schedules
-from embeddings.models import Embedding, EmbeddingJob, VectorChange
+from embeddings.change_log import hold_logs, write_lines
+from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +47,10 @@ def remove_vectors(item_ids: Sequence[int], **_: Any) -> None:
 
 
 def _log_removals(item_ids: Sequence[int]) -> None:
+    """Log what the items have, and see to it that no more vectors come before they are gone."""
+    hold_logs(EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED))
     keys = Embedding.objects.filter(item__in=item_ids)
-    VectorChange.objects.bulk_create(
-        VectorChange(space_id=space_id, modality=modality, vector_item=item_id)
-        for space_id, modality, item_id in keys.values_list("space_id", "modality", "item_id")
-    )
+    write_lines(keys.values_list("space_id", "modality", "item_id"))
 
 
 @receiver(pre_execute, dispatch_uid="embeddings.let_go_of_model")
