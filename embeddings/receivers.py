@@ -12,7 +12,7 @@ from django_q.signals import post_spawn, pre_execute
 
 from catalog.models import Item
 from catalog.signals import items_deleting, items_saved
-from embeddings import jobs, liveness, model_lock, schedules
+from embeddings import jobs, model_lock, presence, schedules
 from embeddings.change_log import hold_logs, write_lines
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
 
@@ -63,7 +63,7 @@ def let_go_of_model(task: dict[str, Any], **_: Any) -> None:
 @receiver(post_spawn, dispatch_uid="embeddings.start_worker")
 def start_worker(**_: Any) -> None:
     """Say that a worker lives, and begin with what the last one left."""
-    liveness.hold()
+    presence.Presence(presence.Role.WORKING).begin()
     from embeddings.tasks import sweep
 
     try:

@@ -62,10 +62,10 @@ class Cluster(cluster.Cluster):  # type: ignore[misc]  # django_q has no types
     stopping = False
 
     def sig_handler(self, signum: int, frame: FrameType | None) -> None:
-        from embeddings import liveness
+        from embeddings import stopping
 
         self.stopping = True
-        liveness.stop()
+        stopping.stop()
         set_niceness(0)  # whoever waits for the end is not to wait longer for our modesty
         super().sig_handler(signum, frame)
 

@@ -11,8 +11,8 @@ from django.db import close_old_connections, connections
 
 from embeddings import per_space, switching
 from embeddings.models import EmbeddingSpace
+from embeddings.presence import Presence, Role
 from embeddings.query_vectors import warm_up
-from embeddings.serving_processes import Presence
 from search.comparison.asked import write_asked
 from search.index import maintenance
 from search.index.item_columns import synced_columns
@@ -38,7 +38,7 @@ class Following:
     """
 
     def __init__(self) -> None:
-        self._presence = Presence()
+        self._presence = Presence(Role.SERVING)
         self._warm: set[int] = set()
         """Spaces whose text encoder and index are loaded here."""
         self._warming: threading.Thread | None = None

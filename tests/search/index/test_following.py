@@ -6,7 +6,7 @@ import pytest
 
 from embeddings import per_space, switching
 from embeddings.encoders.base import EncoderError
-from embeddings.models import ServingProcess
+from embeddings.models import LivingProcess
 from embeddings.spaces import require_active_space
 from search.index.following import Following
 from tests import encoders
@@ -43,7 +43,7 @@ def test_a_process_gets_ready_says_so_and_makes_the_switch() -> None:
 
     assert require_active_space() == other
     following._look()
-    assert ServingProcess.objects.get().warm is None
+    assert LivingProcess.objects.get().warm is None
 
 
 def test_a_target_without_a_model_is_told_and_tried_again(
