@@ -184,8 +184,8 @@ def _engines(results: Results) -> str:
     indexes = [
         (
             f"{row['vectors']:,} vectors, {row['index']}",
-            f"{row['build_s']:.1f} s",
-            f"{row['bytes']:.0f} B",
+            f"{row['build_s']:.1f} s" if row["build_s"] else "",
+            f"{row['bytes']:.0f} B" if row["bytes"] else "",
             f"{row['recall']:.4f}",
             f"{row['p50_ms']:.2f} ms",
             f"{row['p99_ms']:.2f} ms",
