@@ -266,6 +266,20 @@ def test_a_data_dir_serves_one_supervisor(enduring: Running) -> None:
     )
 
 
+def test_searching_goes_before_embedding_and_all_have_one_share_of_the_machine(
+    enduring: Running,
+) -> None:
+    web, cluster = enduring.child("mmsearch_project.web"), enduring.cluster()
+    assert web is not None
+    own = enduring.process.nice()
+    assert web.nice() == own
+    assert {process.nice() for process in cluster} == {min(19, own + 10)}
+    session = os.getsid(enduring.process.pid)
+    assert {os.getsid(process.pid) for process in [web, *cluster]} == {session}
+    groups = {os.getpgid(process.pid) for process in [enduring.process, web, cluster[0]]}
+    assert len(groups) == 3
+
+
 def test_a_killed_web_server_is_started_again(enduring: Running) -> None:
     web = enduring.child("mmsearch_project.web")
     assert web is not None
