@@ -114,7 +114,7 @@ class Run:
             self.say("Searches while another space is built")
             self.results["building"] = rounds.building(ours)
             self.say("Index alone, over the same vectors")
-            self.results["index"] = _bare("index", str(ours.database))
+            self.results["index"] = _bare("index", ours.database_url.removeprefix("sqlite:///"))
 
     def _load(self, ours: Ours) -> Row:
         """Captions by `ingest_dataset`: seconds until read, embedded, and no longer exact."""
