@@ -1,122 +1,31 @@
-"""Where a worker's tasks come from: the queue that all hosts share, and what a host sees itself.
-
-A nudge in the shared queue starts work at once, on one host. That is not enough: the work may be
-more than one host's, and a nudge may be lost with the queue. So every host looks into the database,
-too, and does by the clock what concerns its own data folder. A queue that fails stops no worker.
-"""
+"""The shared queue where it is in Redis."""
 
 from __future__ import annotations
 
-import logging
-import secrets
-import time
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
-from django.db import DatabaseError, connections
-from django.utils import timezone
-from django_q.brokers.orm import ORM
-from django_q.signing import SignedPackage
-
-from embeddings import jobs, one_a_host, schedules
-from embeddings.spaces import live_spaces
 
 if TYPE_CHECKING:
     from redis import Redis as Client
 
-logger = logging.getLogger(__name__)
-
-LOOK: Final = 1.0
-"""Seconds between looks at what waits; doubled as long as nothing comes of them,"""
-LONGEST_PAUSE: Final = 60.0
-"""up to so many."""
-FIRST_ROUND: Final = 20.0
-"""Seconds from the start to the first round of what is done each minute."""
-RETRY: Final = 1.0
-"""Seconds before a queue that failed is asked again."""
 CONNECT_TIMEOUT: Final = 2.0
 ANSWER_TIMEOUT: Final = 5.0
 """Seconds that Redis may take: longer than it is asked to wait for a task."""
 
-Tasks: TypeAlias = "list[tuple[Any, Any]] | None"
-"""Signed tasks, each with what acknowledges it."""
-
-
-class OwnWork:
-    """What this host has to do, whether or not anybody says so."""
-
-    def __init__(self) -> None:
-        now = time.monotonic()
-        self._look_at = now
-        self._pause = LOOK
-        self._round_at = now + FIRST_ROUND
-
-    def due(self) -> list[str]:
-        """Functions to be run now. Raises DatabaseError."""
-        now = time.monotonic()
-        due: list[str] = []
-        if now >= self._round_at:
-            self._round_at = now + 60
-            due += schedules.on_each_host()
-        if now >= self._look_at:
-            if one_a_host.is_taken("embedding") or not jobs.is_waiting(live_spaces()):
-                self._pause = LOOK
-            else:
-                due.append(jobs.EMBED_PENDING)
-                self._pause = min(2 * self._pause, LONGEST_PAUSE)
-            self._look_at = now + self._pause
-        return due
-
-
-class _Shared:
-    """Mixed into a broker of django-q2, for the one process that fetches its tasks."""
-
-    _own: OwnWork | None = None
-    _fails = False
-
-    def dequeue(self) -> Tasks:
-        if self._own is None:
-            self._own = OwnWork()
-        try:
-            if due := self._own.due():
-                return [(None, _packed(function)) for function in due]
-            tasks: Tasks = super().dequeue()  # type: ignore[misc]
-        except Exception as exc:  # noqa: BLE001  of either queue's driver, or the database's
-            if not self._fails:
-                logger.warning("No tasks can be fetched: %s. Trying again and again", exc)
-            if isinstance(exc, DatabaseError):
-                connections.close_all()
-            self._fails = True
-            time.sleep(RETRY)
-            return None
-        if self._fails:
-            logger.info("Tasks can be fetched again")
-        self._fails = False
-        return tasks
-
-    def ping(self) -> bool:
-        """Whether it answers matters to nobody."""
-        return True
-
-    def set_stat(self, *_: object) -> None:
-        """Take no statistics, which nobody reads: twice a second a peer would be asked."""
-
-
-class DatabaseBroker(_Shared, ORM):  # type: ignore[misc]  # django_q has no types
-    """The queue in the database."""
-
 
 def redis_broker(list_key: str | None = None) -> Any:
-    """The queue in Redis; its driver is imported where it is used."""
+    """What django-q2 makes its broker with; the driver is imported where it is used."""
+    import redis
     from django_q.brokers.redis_broker import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
-    class RedisBroker(_Shared, Redis):  # type: ignore[misc]  # django_q has no types
+    class RedisBroker(Redis):  # type: ignore[misc]  # django_q has no types
+        """One that is slow or gone keeps nobody waiting for long."""
+
         @staticmethod
         def get_connection(list_key: str | None = None) -> Client:  # noqa: ARG004
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-
             client: Client = redis.Redis.from_url(
                 settings.MMSEARCH_BROKER_URL,
                 socket_connect_timeout=CONNECT_TIMEOUT,
@@ -125,21 +34,7 @@ def redis_broker(list_key: str | None = None) -> Any:
             )
             return client
 
+        def set_stat(self, *_: object) -> None:
+            """Keep no statistics, which nobody reads."""
+
     return RedisBroker(list_key=list_key)
-
-
-def _packed(function: str) -> Any:
-    name = f"{function.rpartition('.')[2]} of this host"
-    return SignedPackage.dumps(
-        {
-            "id": secrets.token_hex(16),
-            "name": name,
-            "func": function,
-            "args": (),
-            "kwargs": {},
-            "started": timezone.now(),
-            "save": False,
-            "ack_failure": True,
-            **({"timeout": jobs.EMBED_TIMEOUT} if function == jobs.EMBED_PENDING else {}),
-        }
-    )

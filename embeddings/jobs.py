@@ -1,6 +1,6 @@
 """The durable queue: one row an item that waits, claimed by compare-and-swap under a lease.
 
-django-q2 carries only nudges. Losing one loses nothing: the rows stay, and the sweep finds them.
+django-q2 carries only nudges. Losing one loses nothing: the rows stay, and every host looks.
 Whatever runs per batch reads a batch of rows, however long the queue is.
 """
 
@@ -239,13 +239,13 @@ def reclaim_dead() -> int:
 
 
 def nudge() -> None:
-    """Ask a worker to look at the queue. A lost nudge is healed by the sweep."""
+    """Ask a worker to look at the queue. A lost nudge is healed by their own looks."""
     from django_q.tasks import async_task
 
     try:
         async_task(EMBED_PENDING, q_options={"timeout": EMBED_TIMEOUT})
-    except Exception:
-        logger.exception("The job broker took no nudge; the next sweep starts the work")
+    except Exception as exc:  # noqa: BLE001  of whichever driver
+        logger.warning("The job broker took no nudge (%s); workers look for themselves", exc)
 
 
 def _fail_attempt(job: EmbeddingJob, error: str, delay: timedelta) -> None:

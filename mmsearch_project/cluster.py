@@ -7,7 +7,6 @@ above they linger as orphans. Here a sudden death ends the whole cluster, which 
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import os
@@ -15,18 +14,17 @@ import signal
 import sys
 import time
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import django
-import psutil
 from django_q import cluster
+from django_q.pusher import pusher
 
 from mmsearch_project.processes import follow_parent
 
 NICENESS: Final = 10
-"""Searching goes before embedding."""
+"""Searching goes before embedding; other programs of the machine find one like themselves."""
 LONGEST_PAUSE: Final = 30.0
 """Seconds before a new start, at most; the pause doubles with each quick death."""
 QUICK: Final = 60.0
@@ -45,6 +43,19 @@ def _die_with_parent() -> None:
 
 class Sentinel(cluster.Sentinel):  # type: ignore[misc]  # django_q has no types
     """Guards the cluster; ends with it where a process dies out of turn."""
+
+    def start(self) -> None:
+        """Begin, whether or not the queue answers: the host's own tasks do not come from there."""
+        self.spawn_cluster()
+        self.guard()
+
+    def spawn_pusher(self) -> BaseProcess:
+        """Start the process that fetches tasks, from the queue and of the host itself."""
+        from embeddings.host_tasks import HostTasks
+
+        source = HostTasks(self.broker)
+        process: BaseProcess = self.spawn_process(pusher, self.task_queue, self.event_out, source)
+        return process
 
     def reincarnate(self, process: BaseProcess) -> None:
         """Replace a worker that timed out (0) or was recycled (-2); end after any other death."""
@@ -66,23 +77,7 @@ class Cluster(cluster.Cluster):  # type: ignore[misc]  # django_q has no types
 
         self.stopping = True
         stopping.stop()
-        set_niceness(0)  # whoever waits for the end is not to wait longer for our modesty
         super().sig_handler(signum, frame)
-
-
-def set_niceness(niceness: int) -> None:
-    """Let other processes go before this one and its children, as far as the system permits.
-
-    Where Linux groups processes by session (autogroup), niceness counts inside a group alone: the
-    group has a niceness of its own.
-    """
-    me = psutil.Process()
-    with contextlib.suppress(psutil.Error):  # only the administrator may lower it again
-        for process in (me, *me.children(recursive=True)):
-            process.nice(niceness)
-    if os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):  # no such kernel feature, or not ours to set
-            Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def _ensure_schedules() -> None:
@@ -101,7 +96,7 @@ def _ensure_schedules() -> None:
 
 def main() -> int:
     """Run clusters until asked to stop. Raises RuntimeError where one cannot even start."""
-    set_niceness(NICENESS)
+    os.nice(NICENESS)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
     django.setup()
     from catalog.resources import log_resources

@@ -145,7 +145,7 @@ Q_CLUSTER: dict[str, Any] = {
     **(
         {"broker_class": "embeddings.brokers.redis_broker"}
         if MMSEARCH_BROKER_URL
-        else {"broker_class": "embeddings.brokers.DatabaseBroker", "orm": "default"}
+        else {"orm": "default"}
     ),
 }
 
