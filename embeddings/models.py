@@ -139,11 +139,12 @@ class LivingProcess(models.Model):
     """
 
     class Role(models.TextChoices):
+        STARTING = "starting"
         SERVING = "serving"
         WORKING = "working"
 
     id = models.CharField(primary_key=True, max_length=16, editable=False)
-    role = models.CharField(max_length=7, choices=Role, default=Role.SERVING)
+    role = models.CharField(max_length=8, choices=Role, default=Role.SERVING)
     host = models.CharField(max_length=100)
     pid = models.PositiveIntegerField()
     started_at = models.DateTimeField(auto_now_add=True)

@@ -71,9 +71,9 @@ def forget(dead: Iterable[str]) -> None:
         (_folder() / name).unlink(missing_ok=True)
 
 
-def alive(role: Role) -> QuerySet[LivingProcess]:
-    """The processes of a role that live, on all hosts."""
-    fresh = LivingProcess.objects.filter(role=role, seen_at__gte=Now() - EXPIRY)
+def alive(*roles: Role) -> QuerySet[LivingProcess]:
+    """The processes of these roles that live, on all hosts."""
+    fresh = LivingProcess.objects.filter(role__in=roles, seen_at__gte=Now() - EXPIRY)
     return fresh.exclude(pk__in=dead_here())
 
 
@@ -100,6 +100,10 @@ class Presence:
         self._says: dict[str, Any] = {"warm": None, "problem": ""}
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def appear(self) -> None:
+        """Say once that this process lives: true until it expires."""
+        self._write()
 
     def begin(self) -> None:
         """Say that this process lives, and go on saying so."""

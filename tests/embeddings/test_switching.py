@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import override_settings
 from django.utils import timezone
 
 from catalog.models import Item
@@ -210,8 +209,7 @@ class TestStart:
 
     @pytest.mark.usefixtures("indexed_items")
     def test_another_model_than_last_time_is_a_wish(self) -> None:
-        with override_settings(MMSEARCH_MODEL="other"):
-            openings.ask_at_start(last_model="colour")
+        openings.ask_at_start("other", last_model="colour")
 
         assert self.asked() == [("other", True)]
         assert openings.open_asked() == 1
@@ -227,8 +225,7 @@ class TestStart:
         take_over("other")
         switching.wish(space)
         assert switching.advance() == space
-        with override_settings(MMSEARCH_MODEL="other"):
-            openings.ask_at_start(last_model="other")
+        openings.ask_at_start("other", last_model="other")
 
         assert self.asked() == [("colour", False)]
         assert openings.open_asked() == 1
@@ -239,7 +236,7 @@ class TestStart:
     def test_a_space_given_up_is_not_opened_by_a_start(self, space: EmbeddingSpace) -> None:
         take_over("other")
         call_command("retire_space", str(space.pk))
-        openings.ask_at_start(last_model="colour")
+        openings.ask_at_start("colour", last_model="colour")
         openings.open_asked()
 
         assert [each.model for each in EmbeddingSpace.objects.exclude(state="retired")] == ["other"]
