@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 schedules.each_minute("sweep", "embeddings.tasks.sweep")
 schedules.each_day("sweep files", "embeddings.tasks.sweep_files")
+schedules.each_minute_on_each_host("sweep models", "embeddings.tasks.sweep_models")
 
 
 @receiver(post_save, sender=Item, dispatch_uid="embeddings.enqueue_item")

@@ -94,8 +94,12 @@ def _look_at_spaces() -> None:
 
 
 def sweep_files(grace: float = GRACE) -> int:
-    """Delete files that nothing names any more; returns how many files and folders."""
+    """Delete pictures that nothing names any more; returns how many files."""
+    return sweep_pictures(grace=grace)
+
+
+def sweep_models(grace: float = GRACE) -> int:
+    """Delete what this host prepared of models that no space uses; returns how many folders."""
     spaces = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
     in_use = set(spaces.values_list("model", "revision"))
-    prepared = sweep_prepared(settings.MMSEARCH_MODEL_DIR, in_use=in_use, grace=grace)
-    return prepared + sweep_pictures(grace=grace)
+    return sweep_prepared(settings.MMSEARCH_MODEL_DIR, in_use=in_use, grace=grace)
