@@ -10,9 +10,11 @@ from tests.processes import Installation, wait_until
 
 WITHOUT_A_NUDGE = """
 from django.utils import timezone
-from catalog.models import Item
+from catalog.models import Item, caption_digest
 from embeddings.models import EmbeddingJob, EmbeddingSpace
-items = Item.objects.bulk_create(Item(item_id=f"i{n}", caption=f"c {n}") for n in range(3))
+items = Item.objects.bulk_create(
+    Item(item_id=text, caption=text, caption_hash=caption_digest(text)) for text in ("a", "b", "c")
+)
 space = EmbeddingSpace.objects.get()
 EmbeddingJob.objects.bulk_create(
     EmbeddingJob(space=space, item=item, run_after=timezone.now()) for item in items
