@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import DatabaseError, connections
@@ -33,7 +33,7 @@ EXPIRY: Final = timedelta(seconds=15)
 """Without a heartbeat for so long, a process is taken for dead. By the database's clock."""
 
 Role = LivingProcess.Role
-_identity: tuple[str, IO[bytes]] | None = None
+_identity: tuple[str, int] | None = None
 _lock = threading.Lock()
 
 
@@ -44,10 +44,10 @@ def process_id() -> str:
         if _identity is None:
             name = secrets.token_hex(8)
             draft = _folder() / f".{name}"
-            stream = draft.open("wb")
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT, 0o600)  # open to the very end
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             draft.rename(_folder() / name)  # nobody sees it unlocked
-            _identity = name, stream
+            _identity = name, descriptor
         return _identity[0]
 
 
@@ -157,7 +157,7 @@ def _begin_anew() -> None:
     """In a forked child, which is another process: its parent's lock is not its own."""
     global _identity, _lock
     if _identity is not None:
-        _identity[1].close()
+        os.close(_identity[1])
     _identity, _lock = None, threading.Lock()
 
 
