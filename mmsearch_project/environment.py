@@ -82,7 +82,8 @@ def service_url(name: str, drivers: Mapping[str, str]) -> str:
     driver = drivers[scheme]
     if driver and importlib.util.find_spec(driver) is None:
         raise ImproperlyConfigured(
-            f"{name} needs the package {driver}: install it with `.venv/bin/pip install {driver}`."
+            f"{name} needs the package {driver}: install it with"
+            " `.venv/bin/pip install -r requirements-scale.txt`."
         )
     return value
 

@@ -21,6 +21,7 @@ import pytest
 from mmsearch_project import supervisor
 from mmsearch_project.address import bind
 from mmsearch_project.supervisor import Supervisor
+from tests.processes import settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 120.0
@@ -44,8 +45,7 @@ def free_port() -> int:
 def environment(data_dir: Path, port: int, **more: str) -> dict[str, str]:
     return {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "MMSEARCH_DATA_DIR": str(data_dir),
+        **settings_of(data_dir),
         "MMSEARCH_DEMO": "0",
         "PORT": str(port),
         **more,
@@ -220,12 +220,12 @@ def test_missing_model_is_one_line(tmp_path: Path) -> None:
 
 
 def test_broken_database_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "mmsearch.sqlite3").write_bytes(b"not a database " * 1000)
-    status, out, err = run_to_its_end(tmp_path, free_port())
-    assert (status, out) == (1, "")
-    assert err == (
-        f"mmsearch: The database {tmp_path / 'mmsearch.sqlite3'} cannot be used:"
-        " file is not a database.\n"
+    broken = tmp_path / "mmsearch.sqlite3"
+    broken.write_bytes(b"not a database " * 1000)
+    assert run_to_its_end(tmp_path, free_port(), MMSEARCH_DATABASE_URL=f"sqlite:///{broken}") == (
+        1,
+        "",
+        f"mmsearch: The database {broken} cannot be used: file is not a database.\n",
     )
 
 
