@@ -20,13 +20,13 @@ from search.answer.cursors import Resumed, cursor_at, keep, resume
 from search.answer.facets import Facets, count_facets
 from search.answer.filters import allowed_by
 from search.answer.query import START, SearchQuery
-from search.answer.question import Question, UnknownItem, understand
+from search.answer.question import UnknownItem, understand
 from search.answer.ranking import Ranked, nearest, rank
 from search.answer.rows import load_items
 from search.answer.words import NO_WORDS, WordHits, find_words, marked
 from search.comparison.asked import note_asked
 from search.index.item_columns import synced_columns
-from search.index.space_index import SpaceIndex, synced_index
+from search.index.space_index import synced_index
 from search.index.stores.base import IdSet
 from search.operations.metrics import observe_search
 
@@ -135,7 +135,7 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
             hits, following = _hits_from(resumed, query, words, allowed)
         total = ranked.ids.size
         if query.all and question is not None:
-            searchable = _searchable(index, question, allowed)
+            searchable = index.count_items(question.vectors.keys(), allowed)
             total = max(total, searchable - len(question.left_out))
         facets = _facets(query, ranked, allowed) if query.facets else Facets()
     ended = time.perf_counter()
@@ -163,15 +163,6 @@ def _newest_first(allowed: IdSet | None) -> Ranked:
     """What the filters allow, where nothing is looked for."""
     ids = np.empty(0, np.int64) if allowed is None else allowed.ids[::-1]
     return Ranked(ids, np.zeros(ids.size), {})
-
-
-def _searchable(index: SpaceIndex, question: Question, allowed: IdSet | None) -> int:
-    """How many of the items have a vector that may match."""
-    if allowed is None:
-        (only, *others) = question.vectors
-        return index.searchable_items() if others else len(index.stores[only])
-    ids = [index.stores[modality].ids() for modality in question.vectors]
-    return int(np.count_nonzero(np.any([np.isin(allowed.ids, each) for each in ids], axis=0)))
 
 
 def _facets(query: SearchQuery, ranked: Ranked, allowed: IdSet | None) -> Facets:

@@ -63,7 +63,7 @@ def test_nobody_waits_for_a_long_first_load(
     monkeypatch.setattr(space_index, "CATCH_UP_WAIT", 0.01)
     told = []
     index = space_index.active_index()
-    text = index.stores[Modality.TEXT]
+    text = index.replicas[Modality.TEXT]
     upsert = text.upsert
 
     def upsert_while_others_ask(ids: Ids, vectors: Vectors) -> None:
