@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from django.db import OperationalError, connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 
-from embeddings.liveness import worker_is_alive
-from embeddings.serving_processes import alive
+from embeddings.presence import Role, alive
 from search.moving import source
 from search.moving.rows import Content, Digest
 from search.moving.source import Table
@@ -105,7 +104,7 @@ def held_source() -> Iterator[None]:
         raise MoveError(
             "The catalogue was made by an earlier version: run `manage.py migrate`, then move."
         )
-    if worker_is_alive() or alive().exists():
+    if alive(*Role).exists():
         raise MoveError(RUNNING)
     try:
         with transaction.atomic():  # SQLite's lock is taken at its begin, as the settings say
