@@ -19,7 +19,7 @@ LOAD_BATCH: Final = 20_000
 """Vectors read at a time."""
 
 
-StoredVector: TypeAlias = tuple[int, bytes | memoryview[int]]
+StoredVector: TypeAlias = "tuple[int, bytes | memoryview[int]]"
 """An item's key and its vector as it is stored."""
 
 
