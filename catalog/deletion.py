@@ -43,8 +43,7 @@ def _delete_batch(items: QuerySet[Item]) -> list[int]:
             # `delete()` would load every item, and ask for each what the signal did for all.
             gone = Item.objects.filter(pk__in=batch)
             gone._raw_delete(gone.db)  # noqa: SLF001
-        for name in (name for _, *files in names for name in files if name):
-            delete_after_commit(name)
+        delete_after_commit(name for _, *files in names for name in files)
     return batch
 
 

@@ -24,7 +24,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as rest_exception_handler
 
-from catalog.storage import DISK_FULL, is_disk_full
+from catalog.storage import is_disk_full, why_not_stored
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from search.answer.query import QueryError
@@ -54,7 +54,7 @@ class EncoderUnavailable(APIException):
 
 
 class Busy(APIException):
-    """503: too many large pictures are being read; the same request may succeed in a moment."""
+    """503: too many large pictures are being read, or they cannot be; later it may succeed."""
 
     status_code = 503
     default_code = "busy"
@@ -149,11 +149,13 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 507 where the disk is full: JSON where the API failed, plain elsewhere."""
-    if is_disk_full(sys.exception()):
+    """500; 507 where the disk is full, 503 where pictures cannot be stored: plain, or JSON."""
+    exc = sys.exception()
+    if (text := why_not_stored(exc)) is not None:
+        status = 507 if is_disk_full(exc) else 503
         if is_api(request):
-            return JsonResponse({"detail": DISK_FULL}, status=507)
-        return HttpResponse(DISK_FULL, status=507, content_type="text/plain")
+            return JsonResponse({"detail": text}, status=status)
+        return HttpResponse(text, status=status, content_type="text/plain")
     if is_api(request):
         return JsonResponse({"detail": "The server failed; its log says why."}, status=500)
     return defaults.server_error(request)
