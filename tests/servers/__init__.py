@@ -1,0 +1,8 @@
+"""Real servers for tests: each in its own folder, on a free port, never as root."""
+
+from __future__ import annotations
+
+from tests.servers.postgresql import PostgreSQL
+from tests.servers.redis import Redis
+
+__all__ = ["PostgreSQL", "Redis"]

