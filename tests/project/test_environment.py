@@ -90,7 +90,8 @@ def test_service_url_is_checked_without_being_told(monkeypatch: pytest.MonkeyPat
     assert env.service_url(NAME, drivers) == "sqlite:////tmp/x"
     schemes = "must begin with one of sqlite://, nosuch://"
     driver = (
-        "needs the package no_such_driver: install it with `.venv/bin/pip install no_such_driver`."
+        "needs the package no_such_driver: install it with"
+        " `.venv/bin/pip install -r requirements-scale.txt -c constraints.txt`."
     )
     for url, message in (
         ("mysql://me:secret@host", schemes),
