@@ -1,5 +1,6 @@
 # make run   web server and worker on http://127.0.0.1:8000/ (HOST, PORT and MMSEARCH_* apply)
 # make test  everything that must hold before a change is merged
+# make test-scale  the same tests, and those of several hosts, on PostgreSQL and Redis
 # make format  let ruff mend what it can
 # make install  what `make run` needs, without starting; install-all: for any model
 # make benchmark  measure against the naive design; writes docs/PERFORMANCE_REPORT.md
@@ -13,7 +14,7 @@ BIN := $(CURDIR)/.venv/bin
 INSTALL := $(PYTHON) mmsearch_project/installation.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-all install-dev run test format benchmark relevance soak crash fuzz
+.PHONY: help install install-all install-dev install-scale-dev run test test-scale format benchmark relevance soak crash fuzz
 
 help:
 	@sed -n 's/^# make/make/p' Makefile
@@ -32,6 +33,9 @@ test: install-dev
 	"$(BIN)"/python manage.py makemigrations --check --dry-run; \
 	MMSEARCH_HTTPS=1 "$(BIN)"/python manage.py check --deploy --fail-level WARNING; \
 	"$(BIN)"/pytest
+
+test-scale: install-scale-dev
+	@"$(BIN)"/python -m tests.on_servers --numprocesses 2 --dist loadfile
 
 format: install-dev
 	"$(BIN)"/ruff check --fix .
@@ -65,3 +69,6 @@ install-all:
 
 install-dev:
 	@$(INSTALL) dev
+
+install-scale-dev:
+	@$(INSTALL) scale-dev

@@ -49,7 +49,7 @@ class Baseline(Server):
             *self._program("serve", folder),
             *("--port", str(self.port), "--captions", str(captions)),
         )
-        self.database = folder / "metadata.db"
+        self.database_url = f"sqlite:///{folder / 'metadata.db'}"
 
     def _program(self, action: str, data: Path) -> list[str]:
         program = [sys.executable, "-m", "benchmarks.baseline", action]

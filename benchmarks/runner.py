@@ -110,7 +110,7 @@ class Run:
                 self.say(f"Memory over {self.plan.memory:,} pictures")
                 self.results["memory"] = rounds.memory(ours)
             self.say("Index alone, over the same vectors")
-            self.results["index"] = _bare("index", str(ours.database))
+            self.results["index"] = _bare("index", ours.database_url.removeprefix("sqlite:///"))
 
     def _load(self, ours: Ours) -> Row:
         """Captions by `ingest_dataset`: seconds until read, embedded, and no longer exact."""

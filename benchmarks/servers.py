@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any, Final, Self
 
 import psutil
 
+from benchmarks import databases
 from benchmarks.load import LoadResult
 from benchmarks.material import PREPARED, ROOT
 from benchmarks.processes import family, free_port, kill
@@ -45,7 +45,7 @@ class Server:
     ready_path: str
     """Answers 200 once searches are answered."""
     command: Sequence[str]
-    database: Path
+    database_url: str
     embedded_since: str
     """Query for the number of items whose vectors were written above the key `?`."""
     last_embedded: str
@@ -139,10 +139,8 @@ class Server:
         return result
 
     def rows(self, query: str, *values: int) -> list[tuple[Any, ...]]:
-        """What its SQLite file holds, read past the application."""
-        connection = sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=30)
-        with contextlib.closing(connection):
-            return connection.execute(query, values).fetchall()
+        """What its database holds, read past the application; `?` stands where values do."""
+        return databases.rows(self.database_url, query, *values)
 
     def mark(self) -> int:
         """The highest key embedded so far; hand it to :meth:`embedded`."""
@@ -214,7 +212,9 @@ class Ours(Server):
         }
         super().__init__(folder, kept | own | settings)
         self.environment["PORT"] = str(self.port)
-        self.database = folder / "mmsearch.sqlite3"
+        self.database_url = self.environment.get(
+            "MMSEARCH_DATABASE_URL", f"sqlite:///{folder / 'mmsearch.sqlite3'}"
+        )
 
     def share_prepared_models(self) -> None:
         """Use models that an earlier run prepared."""

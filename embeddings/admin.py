@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import BaseModelAdmin
-from django.db.models import Model, QuerySet
+from django.db.models import F, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -207,10 +207,10 @@ class EmbeddingJobAdmin(ReadOnlyAdmin):
     list_select_related = ("item", "space")
     search_fields = ("item__item_id", "error")
     show_full_result_count = False
-    ordering = ("-failed_at", "pk")
+    ordering = (F("failed_at").desc(nulls_last=True), "pk")  # databases differ on nulls
     actions = ("retry",)
 
-    @admin.display(ordering="failed_at")
+    @admin.display(ordering=F("failed_at").asc(nulls_first=True))
     def progress(self, job: EmbeddingJob) -> str:
         if job.failed_at:
             return "failed"

@@ -7,7 +7,6 @@ above they linger as orphans. Here a sudden death ends the whole cluster, which 
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import os
@@ -15,18 +14,16 @@ import signal
 import sys
 import time
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import django
-import psutil
 from django_q import cluster
 
 from mmsearch_project.processes import follow_parent
 
 NICENESS: Final = 10
-"""Searching goes before embedding."""
+"""Searching goes before embedding; other programs of the machine find one like themselves."""
 LONGEST_PAUSE: Final = 30.0
 """Seconds before a new start, at most; the pause doubles with each quick death."""
 QUICK: Final = 60.0
@@ -66,23 +63,7 @@ class Cluster(cluster.Cluster):  # type: ignore[misc]  # django_q has no types
 
         self.stopping = True
         liveness.stop()
-        set_niceness(0)  # whoever waits for the end is not to wait longer for our modesty
         super().sig_handler(signum, frame)
-
-
-def set_niceness(niceness: int) -> None:
-    """Let other processes go before this one and its children, as far as the system permits.
-
-    Where Linux groups processes by session (autogroup), niceness counts inside a group alone: the
-    group has a niceness of its own.
-    """
-    me = psutil.Process()
-    with contextlib.suppress(psutil.Error):  # only the administrator may lower it again
-        for process in (me, *me.children(recursive=True)):
-            process.nice(niceness)
-    if os.getsid(0) == os.getpid():
-        with contextlib.suppress(OSError):  # no such kernel feature, or not ours to set
-            Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
 
 
 def _ensure_schedules() -> None:
@@ -101,7 +82,7 @@ def _ensure_schedules() -> None:
 
 def main() -> int:
     """Run clusters until asked to stop. Raises RuntimeError where one cannot even start."""
-    set_niceness(NICENESS)
+    os.nice(NICENESS)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
     django.setup()
     from catalog.resources import log_resources

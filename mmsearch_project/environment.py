@@ -86,7 +86,7 @@ def service_url(name: str, drivers: Mapping[str, str]) -> str:
     if driver and importlib.util.find_spec(driver) is None:
         raise ImproperlyConfigured(
             f"{name} needs the package {driver}: install it with"
-            " `.venv/bin/pip install -r requirements-scale.txt -c constraints.txt`."
+            " `.venv/bin/pip install -r requirements-scale.txt`."
         )
     return value
 

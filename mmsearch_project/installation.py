@@ -1,7 +1,8 @@
 """Install into .venv what a start or a check needs; run by make, on the standard library alone.
 
-`python3 mmsearch_project/installation.py run|all|dev`: what the configured model needs, everything,
-or everything and the tools of development. Does nothing where that is installed already.
+`python3 mmsearch_project/installation.py run|all|dev|scale-dev`: what the configured model needs,
+everything, that and the tools of development, or those and servers to test on. Does nothing where
+that is installed already.
 """
 
 from __future__ import annotations
@@ -22,13 +23,26 @@ PYTHON = VENV / "bin" / "python"
 FILES = {
     "serve": ("requirements-serve.txt",),
     "all": ("requirements-serve.txt", "requirements.txt"),
-    "dev": ("requirements-serve.txt", "requirements.txt", "requirements-dev.txt"),
+    "dev": (
+        "requirements-serve.txt",
+        "requirements.txt",
+        "requirements-scale.txt",
+        "requirements-dev.txt",
+    ),
+    "scale-dev": (
+        "requirements-serve.txt",
+        "requirements.txt",
+        "requirements-scale.txt",
+        "requirements-dev.txt",
+        "requirements-scale-dev.txt",
+    ),
 }
 """The last file of each set brings in those before it."""
 SIZES = {
     "serve": "what serving needs: about 140 MB to download, 490 MB on disk",
     "all": "what preparing models needs, too: PyTorch, 0.3 to 2.9 GB to download",
     "dev": "everything, and the tools of development: 0.3 to 2.9 GB to download",
+    "scale-dev": "everything, the tools of development, and servers: 0.4 to 3.0 GB to download",
 }
 PIP_SOURCES = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_FIND_LINKS", "PIP_NO_INDEX")
 LARGE = re.compile(r"\s*Downloading (\S+?) \((\d[\d.]* [MG]B)\)")

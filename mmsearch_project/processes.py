@@ -29,6 +29,12 @@ def follow_parent(parent: int, signum: signal.Signals) -> None:
         os.kill(os.getpid(), signum)
 
 
+def _begin(parent: int) -> None:
+    """Runs in a new child: it ends with its parent, and a terminal never stops it for printing."""
+    follow_parent(parent, signal.SIGTERM)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+
+
 @dataclasses.dataclass
 class Child:
     """A supervised process: its command, and the process while there is one."""
@@ -44,16 +50,20 @@ class Child:
     """Unexpected ends in a row, each soon after its start."""
 
     def start(self) -> None:
-        """Start it in a session of its own: the terminal's Ctrl-C reaches the supervisor alone."""
+        """Start it in a process group of its own: Ctrl-C reaches the supervisor alone.
+
+        The session stays the supervisor's. Where Linux shares the processors out by session
+        (autogroup), the application has one share, and niceness counts between its processes.
+        """
         parent = os.getpid()
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             self.command,
             pass_fds=self.inherited,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            process_group=0,
             # The supervisor has one thread, so running Python between fork and exec is safe.
-            preexec_fn=lambda: follow_parent(parent, signal.SIGTERM),  # noqa: PLW1509
+            preexec_fn=lambda: _begin(parent),  # noqa: PLW1509
         )
 
     def status(self) -> int | None:

@@ -21,8 +21,17 @@ from embeddings import overview, per_space, worker
 from embeddings.models import EmbeddingSpace
 from embeddings.opening import open_space
 from search.index.item_columns import reset_columns
+from tests.databases import on_servers
 
 _numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests that need servers to `make test-scale`, and say how many were left."""
+    apart = [] if on_servers() else [item for item in items if item.get_closest_marker("servers")]
+    if apart:
+        config.hook.pytest_deselected(items=apart)
+        items[:] = [item for item in items if item not in apart]
 
 
 def picture(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,10 +19,10 @@ from search.index.stores.base import (
     StoreError,
     StoreStats,
     Vectors,
-    VectorStore,
     sample_order,
 )
 from search.index.stores.ranking import best, exact_scores
+from search.index.stores.replica import Replica
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
@@ -35,7 +36,7 @@ class _State:
     position: int
 
 
-class NumpyStore(VectorStore):
+class NumpyStore(Replica):
     """Exact search by NumPy alone; keeps nothing on disk."""
 
     def __init__(self, dimension: int) -> None:
@@ -78,6 +79,12 @@ class NumpyStore(VectorStore):
 
     def ids(self) -> Ids:
         return self._state.ids
+
+    def holds(self, ids: Ids) -> NDArray[np.bool_]:
+        return np.isin(ids, self._state.ids)
+
+    def scan(self) -> Iterator[tuple[Ids, Vectors]]:
+        yield self._state.ids, self._state.vectors.astype(np.float32)
 
     def fetch(self, ids: Ids) -> Vectors:
         state = self._state

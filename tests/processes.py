@@ -7,7 +7,6 @@ import csv
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -17,9 +16,23 @@ from typing import Any
 
 import psutil
 
+from benchmarks import databases
+from tests.databases import servers_of
+
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 180.0
 """Seconds until a process that should have answered counts as hung."""
+
+
+def settings_of(data: Path) -> dict[str, str]:
+    """What makes a process serve a data folder with the encoder of tests, in the environment."""
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        # The settings of tests leave the environment of a child as it is.
+        "MMSEARCH_TESTS_PID": str(os.getpid()),
+        "MMSEARCH_DATA_DIR": str(data),
+        **servers_of(data),
+    }
 
 
 class Installation:
@@ -27,13 +40,10 @@ class Installation:
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.environment = {
-            **os.environ,
-            "DJANGO_SETTINGS_MODULE": "tests.settings",
-            "MMSEARCH_TESTS_PID": str(os.getpid()),
-            "MMSEARCH_DATA_DIR": str(data),
-            "PYTHONWARNINGS": "ignore",
-        }
+        self.environment = {**os.environ, **settings_of(data), "PYTHONWARNINGS": "ignore"}
+        self.database_url = self.environment.get(
+            "MMSEARCH_DATABASE_URL", f"sqlite:///{data / 'mmsearch.sqlite3'}"
+        )
         self.manage("migrate", "-v0")
         self.manage("open_space")
 
@@ -99,8 +109,7 @@ class Installation:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What the database holds, read past the application."""
-        with contextlib.closing(sqlite3.connect(self.data / "mmsearch.sqlite3")) as connection:
-            return connection.execute(query).fetchall()
+        return databases.rows(self.database_url, query)
 
     def count(self, table: str) -> int:
         return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
+
+from tests.databases import servers_of
 
 
 def _remove(folder: str, owner: int) -> None:
@@ -14,14 +17,16 @@ def _remove(folder: str, owner: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# A child process of a test inherits this module's choice together with what its test set.
-if "MMSEARCH_TESTS_PID" not in os.environ:
+# Whoever runs tests chooses, so that two workers of pytest-xdist share nothing. A child process
+# of a test inherits this choice together with what its test set.
+if "MMSEARCH_TESTS_PID" not in os.environ or "pytest" in sys.modules:
     for _name in [name for name in os.environ if name.startswith("MMSEARCH_")]:
         del os.environ[_name]
     for _name in ("HOST", "PORT", "WEB_CONCURRENCY"):
         os.environ.pop(_name, None)
     os.environ["MMSEARCH_TESTS_PID"] = str(os.getpid())
     os.environ["MMSEARCH_DATA_DIR"] = tempfile.mkdtemp(prefix="mmsearch-tests-")
+    os.environ.update(servers_of(Path(os.environ["MMSEARCH_DATA_DIR"])))
     atexit.register(_remove, os.environ["MMSEARCH_DATA_DIR"], os.getpid())
 
 from mmsearch_project.settings import *  # noqa: E402, F403

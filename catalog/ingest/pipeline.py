@@ -248,7 +248,10 @@ def _write_alone(prepared: Prepared, *, dry_run: bool) -> Outcome:
     except (IntegrityError, DataError, ImageRefused) as exc:
         discard_unnamed([prepared])
         logger.warning("Record %r could not be stored", record.item_id, exc_info=True)
-        reason = str(exc) if isinstance(exc, ImageRefused) else f"The database refused it: {exc}"
+        reason = str(exc)
+        if not isinstance(exc, ImageRefused):
+            told, _, _ = reason.partition("\n")  # PostgreSQL adds lines about its insides
+            reason = f"The database refused it: {told}"
         return rejected(reason, line=record.line, item_id=record.item_id or "")
     return outcome
 

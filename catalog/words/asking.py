@@ -7,6 +7,7 @@ import enum
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Final
@@ -94,7 +95,7 @@ class Found:
         return self.frequency > self.items.size
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Question:
     """A query as words."""
 
@@ -102,12 +103,12 @@ class Question:
     sequence: tuple[str, ...]
     """The terms in their order, as a field that consists of them has them."""
 
-    @property
+    @cached_property
     def phrase(self) -> Pattern:
         """The terms as they stand within a longer text."""
         return Pattern(_without_ends(self.sequence))
 
-    @property
+    @cached_property
     def code(self) -> str:
         """The whole query written in one piece, where that may be a code."""
         joined = "".join(self.sequence)
@@ -167,17 +168,12 @@ def forget_common_words() -> None:
 def find(asked: Sequence[Asked], index: FullText) -> list[Found]:
     """Look every word up: as it is written and inflected, unfinished, then misspelt."""
     now = time.monotonic()
-    remembered = {
-        word: found
-        for word in asked
-        for until, found in [_common.get(word, (0.0, None))]
-        if found is not None and until > now
-    }
-    inflected = forms([word for word in asked if word not in remembered])
+    remembered = [_remembered(word, now) for word in asked]
+    inflected = forms([w for w, each in zip(asked, remembered, strict=True) if each is None])
     found: list[Found] = []
-    for word in asked:
-        each = remembered.get(word) or _find(word, inflected[word.text], index)
-        if each.common and word not in remembered:
+    for word, known in zip(asked, remembered, strict=True):
+        each = known or _find(word, inflected[word.text], index)
+        if each.common and known is None:
             if len(_common) >= MOST_REMEMBERED:
                 _common.clear()
             _common[word] = (now + REMEMBERED, each)
@@ -187,6 +183,11 @@ def find(asked: Sequence[Asked], index: FullText) -> list[Found]:
         else:
             found.append(each)
     return found
+
+
+def _remembered(word: Asked, now: float) -> Found | None:
+    until, found = _common.get(word, (0.0, None))
+    return found if until > now else None
 
 
 def _find(word: Asked, forms: Sequence[str], index: FullText) -> Found:

@@ -22,12 +22,15 @@ _MATCHING: Final = (
     "SELECT item_id FROM (SELECT item_id FROM catalog_itemwords"  # noqa: S608  constants
     f" WHERE {_TERMS} @@ %s::tsquery{{also}} OFFSET 0) AS found ORDER BY item_id LIMIT %s"
 )
-_ESTIMATED_FROM: Final = 10_000
-"""Rows from which the planner's own estimate is near enough."""
+_COUNT: Final = """
+SELECT CASE WHEN reltuples < 10000 THEN (SELECT count(*) FROM catalog_itemwords) ELSE reltuples END
+FROM pg_class WHERE oid = 'catalog_itemwords'::regclass
+"""
+"""Of many rows the planner's own estimate is near enough."""
 
 
 class PostgresFullText:
-    """See FullText. PostgreSQL itself keeps an index equal to its table."""
+    """See FullText. PostgreSQL itself keeps an index equal to its table, as long as it is there."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
@@ -39,10 +42,18 @@ class PostgresFullText:
         self._execute("DROP INDEX catalog_words")
 
     def rebuild(self) -> None:
-        self._execute("REINDEX INDEX catalog_words")
+        if self.is_sound():
+            self._execute("REINDEX INDEX catalog_words")
+        else:
+            self._execute("DROP INDEX IF EXISTS catalog_words")
+            self.create()
 
     def is_sound(self) -> bool:
-        return True
+        with self._connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('catalog_words')"
+            )
+            return bool(cursor.fetchone() == (True,))
 
     def matching(
         self,
@@ -66,14 +77,9 @@ class PostgresFullText:
 
     def count(self) -> int:
         with self._connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT reltuples FROM pg_class WHERE oid = 'catalog_itemwords'::regclass"
-            )
-            estimate = int(cursor.fetchone()[0])
-            if estimate < _ESTIMATED_FROM:
-                cursor.execute("SELECT count(*) FROM catalog_itemwords")
-                (estimate,) = cursor.fetchone()
-        return estimate
+            cursor.execute(_COUNT)
+            (count,) = cursor.fetchone()
+        return int(count)
 
     def key_range(self) -> tuple[int, int]:
         with self._connection.cursor() as cursor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from collections.abc import Iterable, Sequence
 from itertools import chain, repeat
 from operator import methodcaller
@@ -13,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from django.db import connection
 
-from catalog.words.asking import Closeness, Found, Question
+from catalog.words.asking import QUALITY, Closeness, Found, Question
 from catalog.words.full_text import Ids, Pattern
 from catalog.words.writing import BREAK, FIELDS
 
 Scores: TypeAlias = npt.NDArray[np.float32]
 _Positions: TypeAlias = npt.NDArray[np.int64]
+_Numbers: TypeAlias = npt.NDArray[np.float64]
 
 WEIGHTS: Final = {
     # What names an item says more than what describes it.
@@ -80,27 +82,15 @@ def score(asked: Question, found: Sequence[Found], worth: Sequence[float], items
     codes = {asked.code, *(word.asked.text for word in found if word.asked.parts)} - {""}
     terms = chain.from_iterable(pattern.terms for pattern in patterns)
     texts = _Texts(items, chain(terms, asked.sequence, codes))
-    count = texts.items.size
-    total = sum(worth) or 1.0
-    scores = np.zeros(count)
-    coverage = np.zeros(count)
-    closest = np.full(count, Closeness.EXACT, dtype=np.int8)
-    whole = np.ones(count, dtype=bool)
-    for word, value in zip(found, worth, strict=True):
-        frequency = np.zeros(count)
-        quality = np.zeros(count)
-        closeness = np.zeros(count, dtype=np.int8)
-        for variant in word.variants:
-            rows, weights = texts.occurrences(variant.pattern)
-            frequency += variant.quality * np.bincount(rows, weights, minlength=count)
-            quality[rows] = np.maximum(quality[rows], variant.quality)
-            closeness[rows] = np.maximum(closeness[rows], variant.closeness)
-        scores += value * frequency * (_K1 + 1) / (frequency + _K1)
-        coverage += value * quality
-        whole &= closeness > 0
-        closest = np.minimum(closest, closeness)
+    if not texts.items.size:
+        return _NOTHING
+    values = np.array(worth)
+    frequency, quality = texts.likeness(found)
+    scores = (frequency * (_K1 + 1) / (frequency + _K1)) @ values
+    coverage = quality @ values / (values.sum() or 1.0)
     kinds = np.where(coverage > 0, Kind.SOME, Kind.NONE).astype(np.int8)
-    kinds[whole] = _KIND_OF_CLOSENESS[closest[whole]]
+    worst = quality.min(axis=1)
+    kinds[worst > 0] = _KIND_FROM_QUALITY[np.digitize(worst[worst > 0], _QUALITIES)]
     if len(asked.sequence) > 1:
         rows, _ = texts.occurrences(asked.phrase)
         kinds[rows] = Kind.PHRASE
@@ -108,14 +98,15 @@ def score(asked: Question, found: Sequence[Found], worth: Sequence[float], items
     for code in codes if len(found) == 1 or asked.code else ():
         rows, _ = texts.occurrences(Pattern((code,)))
         kinds[rows] = Kind.EXACT
-    return Scored(
-        texts.items, scores.astype(np.float32), (coverage / total).astype(np.float32), kinds
-    )
+    return Scored(texts.items, scores.astype(np.float32), coverage.astype(np.float32), kinds)
 
 
-_KIND_OF_CLOSENESS: Final = np.array(
-    [Kind.SOME, Kind.TYPO, Kind.PREFIX, Kind.ALL, Kind.ALL], dtype=np.int8
+_NOTHING: Final = Scored(
+    np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.float32), np.empty(0, np.int8)
 )
+_QUALITIES: Final = (QUALITY[Closeness.PREFIX, 0], QUALITY[Closeness.FORM, 0])
+_KIND_FROM_QUALITY: Final = np.array([Kind.TYPO, Kind.PREFIX, Kind.ALL], dtype=np.int8)
+"""By the places between `_QUALITIES`: of an item that has every word, the worst likeness."""
 
 
 class _Texts:
@@ -140,6 +131,40 @@ class _Texts:
         """The row of every occurrence, and what it weighs in its field."""
         cells = self._cell[self._places(pattern)]
         return cells // len(FIELDS), self._weights[cells]
+
+    def likeness(self, found: Sequence[Found]) -> tuple[_Numbers, _Numbers]:
+        """How often each item has each word, and how like it is at best; both (items, words).
+
+        What occurs counts by its field's weight and by its likeness.
+        """
+        single: list[tuple[int, int, float]] = []
+        parts: list[tuple[_Positions, int, float]] = []
+        for number, word in enumerate(found):
+            for variant in word.variants:
+                pattern = variant.pattern
+                if len(pattern.terms) == 1 and not pattern.prefix:
+                    single.append((self._number[pattern.terms[0]], number, variant.quality))
+                else:
+                    parts.append((self._places(pattern), number, variant.quality))
+        terms, words, qualities = np.array(sorted(single)).reshape(-1, 3).T
+        asked = np.flatnonzero(self._terms > _IS_BREAK)
+        first = np.searchsorted(terms, self._terms[asked])
+        count = np.searchsorted(terms, self._terms[asked], side="right") - first
+        # A term may be what several words ask for: one entry for each.
+        entry = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count - first, count)
+        places = np.concatenate([np.repeat(asked, count), *(places for places, _, _ in parts)])
+        words = np.concatenate(
+            [words[entry].astype(np.int64), *(np.full(p.size, word) for p, word, _ in parts)]
+        )
+        qualities = np.concatenate([qualities[entry], *(np.full(p.size, q) for p, _, q in parts)])
+        cells = self._cell[places]
+        keys = cells // len(FIELDS) * len(found) + words
+        shape = (self.items.size, len(found))
+        weights = qualities * self._weights[cells]
+        frequency = np.bincount(keys, weights, math.prod(shape)).astype(np.float64, copy=False)
+        best = np.zeros(math.prod(shape))
+        np.maximum.at(best, keys, qualities)
+        return frequency.reshape(shape), best.reshape(shape)
 
     def equal_to(self, terms: tuple[str, ...]) -> _Positions:
         """Rows whose title, item id or file name consists of the terms."""

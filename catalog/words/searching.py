@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -17,8 +18,11 @@ from catalog.words.scoring import Kind, Scores
 
 CANDIDATES: Final = 1_000
 """Items that are scored for a query, where the caller says nothing."""
-OF_COMMON: Final = 300
+OF_COMMON: Final = 64
 """The same of a query whose words are all common: each costs time, and says little."""
+WORDS_OF_COMMON: Final = 4
+"""Of so many common words, the rarest, these items have each: the others say hardly anything, and
+the lists of those who have them are the longest."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,17 +68,26 @@ class WordMatches:
         return tuple(variant.pattern for word in self.found for variant in word.variants)
 
 
-def search_words(text: str, *, limit: int = CANDIDATES, allowed: Ids | None = None) -> WordMatches:
+_NONE: Final = np.empty(0, dtype=np.int64)
+
+
+def search_words(
+    text: str, *, limit: int = CANDIDATES, allowed: Ids | None = None, near: Ids = _NONE
+) -> WordMatches:
     """The best `limit` items by the words of `text`, among `allowed` (ascending keys) if given.
 
     Any text is a query: what is no word is left out. Words that more than COMMON items have
     are not looked up everywhere while the query has rarer ones; an item needs one of these.
+    Where it has none, more items have its words than can be looked at: some that have them, and
+    those that the caller knows to be `near` what is meant.
     """
     index = full_text(connection)
     asked = asking.question(text)
     found = asking.find(asked.words, index)
     worth = _worth(found, index)
     items, complete = _candidates(found, worth, index, limit, allowed)
+    if not complete and all(word.common for word in found):
+        items = np.union1d(items, near)
     scored = scoring.score(asked, found, worth, items)
     exact = scored.kinds == Kind.EXACT
     phrase = scored.kinds == Kind.PHRASE
@@ -100,7 +113,7 @@ def items_with(text: str, *, inflected: bool = False) -> Ids:
     index = full_text(connection)
     asked = asking.question(text)
     if not asked.words:
-        return np.empty(0, dtype=np.int64)
+        return _NONE
     if not inflected:
         patterns = [asked.phrase]
         if asked.code:
@@ -147,6 +160,8 @@ def _candidates(
         if len(common) > 1 and items.size < most:
             items = np.union1d(items, _of_common_words(common, index, allowed))
         return items, not common
+    if not common:
+        return _NONE, True
     return _of_common_words(common, index, allowed), False
 
 
@@ -158,13 +173,12 @@ def _united(words: Sequence[tuple[Found, float]]) -> tuple[Ids, npt.NDArray[np.f
 
 
 def _of_common_words(words: Sequence[Found], index: FullText, allowed: Ids | None) -> Ids:
-    """Some items that have all of the words, in the title if may be.
+    """Some items that have all of the words, or of many the rarest; in the title if may be.
 
     The vectors say which of so many are meant; here it is only about what bears their name.
     """
-    if not words:
-        return np.empty(0, dtype=np.int64)
-    groups = [[variant.pattern for variant in word.variants] for word in words]
+    rarest = sorted(words, key=attrgetter("frequency"))[:WORDS_OF_COMMON]
+    groups = [[variant.pattern for variant in word.variants] for word in rarest]
     limit = OF_COMMON
     if allowed is not None:  # of which so many are likely among the allowed
         limit = int(2 * OF_COMMON * max(1.0, index.count() / max(allowed.size, 1)))

@@ -98,6 +98,8 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 def analyse(written: str) -> Chunk:
     """What one chunk is found by."""
+    if written.isascii() and written.isalpha():  # as most are
+        return Chunk((Term(written.lower()[:MAX_TERM], 0, len(written)),))
     folded, origins = fold(written)
     runs, pieces = _cut(folded)
     ends = _ends(origins, len(written))

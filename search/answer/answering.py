@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import numpy as np
 from django.utils.safestring import SafeString
@@ -17,17 +20,21 @@ from search.answer.cursors import Resumed, cursor_at, keep, resume
 from search.answer.facets import Facets, count_facets
 from search.answer.filters import allowed_by
 from search.answer.query import START, SearchQuery
-from search.answer.question import Question, UnknownItem, understand
-from search.answer.ranking import Ranked, rank
+from search.answer.question import UnknownItem, understand
+from search.answer.ranking import Ranked, nearest, rank
 from search.answer.rows import load_items
 from search.answer.words import NO_WORDS, WordHits, find_words, marked
 from search.comparison.asked import note_asked
 from search.index.item_columns import synced_columns
-from search.index.space_index import SpaceIndex, synced_index
+from search.index.space_index import synced_index
 from search.index.stores.base import IdSet
 from search.operations.metrics import observe_search
 
 logger = logging.getLogger(__name__)
+
+_TURNS: Final = threading.BoundedSemaphore(2 * (os.cpu_count() or 1))
+"""Queries that are answered at once, once encoded: more would only fight for the interpreter, which
+at 32 of them costs as much again as the answers."""
 
 __all__ = ["Hit", "SearchResults", "Timings", "UnknownItem", "search"]
 
@@ -101,26 +108,36 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
     resumed = resume(query) if query.cursor not in {"", START} else None
     question = understand(query, index) if query.terms and resumed is None else None
     encoded = time.perf_counter()
-    allowed = allowed_by(query)
-    words = find_words(query.words, allowed) if query.asks_words else NO_WORDS
-    if resumed is not None:
-        ranked = resumed.ranked
-    elif question is not None:
-        ranked = _ranked(index, query, question, words, allowed)
-    else:
-        ranked = _newest_first(allowed)
-    if query.cursor == START:
-        resumed = keep(query, ranked)
-    searched = time.perf_counter()
-    if resumed is None:
-        hits, following = _hits(ranked, words, range(ranked.ids.size)[query.page]), None
-    else:
-        hits, following = _hits_from(resumed, query, words, allowed)
-    total = ranked.ids.size
-    if query.all and question is not None:
-        searchable = _searchable(index, question, allowed)
-        total = max(total, searchable - len(question.left_out))
-    facets = _facets(query, ranked, allowed) if query.facets else Facets()
+    with _TURNS:
+        allowed = allowed_by(query)
+        near = {} if question is None else nearest(index, question, allowed=allowed)
+        words = find_words(query.words, allowed, near.values()) if query.asks_words else NO_WORDS
+        if resumed is not None:
+            ranked = resumed.ranked
+        elif question is not None:
+            ranked = rank(
+                index,
+                question,
+                near,
+                allowed=allowed,
+                words=words,
+                least=0.0 if query.all and query.min_score is None else query.min_score,
+                wanted=query.page.stop if query.all and not query.cursor else None,
+            )
+        else:
+            ranked = _newest_first(allowed)
+        if query.cursor == START:
+            resumed = keep(query, ranked)
+        searched = time.perf_counter()
+        if resumed is None:
+            hits, following = _hits(ranked, words, range(ranked.ids.size)[query.page]), None
+        else:
+            hits, following = _hits_from(resumed, query, words, allowed)
+        total = ranked.ids.size
+        if query.all and question is not None:
+            searchable = index.count_items(question.vectors.keys(), allowed)
+            total = max(total, searchable - len(question.left_out))
+        facets = _facets(query, ranked, allowed) if query.facets else Facets()
     ended = time.perf_counter()
     timings = Timings(
         encode_ms=(encoded - synced) * 1000,
@@ -142,36 +159,10 @@ def search(query: SearchQuery, *, space: EmbeddingSpace | None = None) -> Search
     return SearchResults(hits, total, facets, timings, index.space, following)
 
 
-def _ranked(
-    index: SpaceIndex,
-    query: SearchQuery,
-    question: Question,
-    words: WordHits,
-    allowed: IdSet | None,
-) -> Ranked:
-    return rank(
-        index,
-        question,
-        allowed=allowed,
-        words=words,
-        least=0.0 if query.all and query.min_score is None else query.min_score,
-        wanted=query.page.stop if query.all and not query.cursor else None,
-    )
-
-
 def _newest_first(allowed: IdSet | None) -> Ranked:
     """What the filters allow, where nothing is looked for."""
     ids = np.empty(0, np.int64) if allowed is None else allowed.ids[::-1]
     return Ranked(ids, np.zeros(ids.size), {})
-
-
-def _searchable(index: SpaceIndex, question: Question, allowed: IdSet | None) -> int:
-    """How many of the items have a vector that may match."""
-    if allowed is None:
-        (only, *others) = question.vectors
-        return index.searchable_items() if others else len(index.stores[only])
-    ids = [index.stores[modality].ids() for modality in question.vectors]
-    return int(np.count_nonzero(np.any([np.isin(allowed.ids, each) for each in ids], axis=0)))
 
 
 def _facets(query: SearchQuery, ranked: Ranked, allowed: IdSet | None) -> Facets:

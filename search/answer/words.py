@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from catalog.words import Kind, Pattern, highlight, search_words
 from search.answer.scoring import Numbers
-from search.index.stores.base import Ids, IdSet
+from search.index.stores.base import Ids, IdSet, Matches
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,9 +44,16 @@ class WordHits:
 NO_WORDS: Final = WordHits(np.empty(0, np.int64), np.empty(0), np.empty(0, dtype=np.bool_))
 
 
-def find_words(text: str, allowed: IdSet | None) -> WordHits:
-    """Items that have words of the text, among those that a filter allows."""
-    found = search_words(text, allowed=None if allowed is None else allowed.ids)
+def find_words(text: str, allowed: IdSet | None, near: Iterable[Matches] = ()) -> WordHits:
+    """Items that have words of the text, among those that a filter allows.
+
+    Where all words are common, those `near` in meaning are looked at too: see `search_words`.
+    """
+    found = search_words(
+        text,
+        allowed=None if allowed is None else allowed.ids,
+        near=np.concatenate([NO_WORDS.ids, *(matches.ids for matches in near)]),
+    )
     order = np.argsort(found.items)
     corrected = found.corrections
     return WordHits(

@@ -23,6 +23,7 @@ from search.answer.scoring import Background, Numbers, Signals
 from search.answer.syntax import ask
 from search.answer.words import find_words
 from search.evaluation.qrels import JudgedQuery
+from search.index.item_columns import synced_columns
 from search.index.space_index import SpaceIndex, synced_index
 from search.index.stores.base import Matches
 
@@ -77,11 +78,13 @@ def _signals(query: SearchQuery, index: SpaceIndex) -> Signals:
     """Of every item that the filters allow."""
     question = understand(query, index)
     allowed = allowed_by(query)
+    ids = synced_columns().ids if allowed is None else allowed.ids
     found, backgrounds = {}, {}
     for modality, vector in question.vectors.items():
         store = index.stores[modality]
-        ids = store.ids() if allowed is None else allowed.ids[np.isin(allowed.ids, store.ids())]
-        found[modality] = Matches(ids, store.scores(vector, ids))
+        scores = store.scores(vector, ids)
+        there = ~np.isnan(scores)
+        found[modality] = Matches(ids[there], scores[there])
         backgrounds[modality] = Background.of(store.sample() @ vector)
     words = find_words(query.words, allowed)
     return gather(index, question, found, backgrounds, words)

@@ -22,7 +22,8 @@ from embeddings.parts import PARTS
 from embeddings.query_vectors import recent_query_vectors
 from search.index.space_index import SpaceIndex, space_directory
 from search.index.stored_vectors import LOAD_BATCH, vector_batches
-from search.index.stores.base import StoreError, Vectors, VectorStore
+from search.index.stores.base import Ids, Vectors, VectorStore
+from search.index.stores.replica import Replica
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ def the_only_one(*, on_wait: Callable[[], None] | None = None) -> Iterator[bool]
 def compact(index: SpaceIndex, *, force: bool = False, threads: int = 1) -> int:
     """Write new snapshots where they are due (or all, with `force`); returns how many."""
     written = 0
-    for modality, store in index.stores.items():
+    for modality, store in index.replicas.items():
         if not (force or store.needs_compaction() or _holds_back_the_log(index, store)):
             continue
         started = time.perf_counter()
@@ -104,7 +105,7 @@ def compact(index: SpaceIndex, *, force: bool = False, threads: int = 1) -> int:
     return written
 
 
-def _holds_back_the_log(index: SpaceIndex, store: VectorStore) -> bool:
+def _holds_back_the_log(index: SpaceIndex, store: Replica) -> bool:
     snapshot = store.stats().snapshot_position
     return bool(snapshot) and index.position - snapshot > LOG_LINES
 
@@ -114,7 +115,7 @@ def prune_log(index: SpaceIndex) -> int:
 
     A reader that is further behind reads its snapshot, or the whole space, anew.
     """
-    stats = [store.stats() for store in index.stores.values()]
+    stats = [store.stats() for store in index.replicas.values()]
     kept = [each.oldest_position for each in stats if each.snapshot_position]
     if not kept:
         return 0
@@ -171,7 +172,7 @@ def measure_recall(index: SpaceIndex) -> None:
     of this process, the texts asked last: to them a picture's neighbours are of another modality.
     """
     asked = recent_query_vectors(index.space)[-RECALL_SAMPLE:]
-    for modality, store in index.stores.items():
+    for modality, store in index.replicas.items():
         if not len(store):
             continue
         groups = [_sample(store)]
@@ -189,7 +190,7 @@ def measure_recall(index: SpaceIndex) -> None:
             )
 
 
-def _sample(store: VectorStore) -> Vectors:
+def _sample(store: Replica) -> Vectors:
     """Sampled stored vectors, disturbed a little so that none is its own nearest by far."""
     ids = store.ids()
     random = np.random.default_rng()
@@ -202,8 +203,8 @@ def _sample(store: VectorStore) -> Vectors:
 
 
 def _compare(index: SpaceIndex, modality: Modality, store: VectorStore) -> Comparison:
-    indexed = store.ids()
-    rows = Embedding.objects.filter(space=index.space_id, modality=modality).order_by("item")
+    rows = Embedding.objects.filter(space=index.space_id, modality=modality).order_by("item_id")
+    indexed = _Scan(store)
     in_database = missing = different = 0
     unusable: list[int] = []
     for ids, vectors, bad in vector_batches(
@@ -211,24 +212,49 @@ def _compare(index: SpaceIndex, modality: Modality, store: VectorStore) -> Compa
     ):
         in_database += ids.size + bad.size
         unusable += bad.tolist()
-        stale = int(np.isin(bad, indexed, assume_unique=True).sum())
-        known = np.isin(ids, indexed, assume_unique=True)
+        found, stored = indexed.up_to(max(ids[-1:].tolist() + bad[-1:].tolist()))
+        stale = int(np.isin(bad, found, assume_unique=True).sum())
+        known, place = np.isin(ids, found, assume_unique=True), np.isin(found, ids)
         missing += int((~known).sum()) + bad.size - stale
-        different += stale
-        if known.any():
-            try:
-                stored = store.fetch(ids[known])
-            except StoreError:
-                different += int(known.sum())
-                continue
-            different += int((stored != vectors[known]).any(axis=1).sum())
+        different += stale + int((stored[place] != vectors[known]).any(axis=1).sum())
+    in_index = indexed.count + indexed.rest()
+    replica = index.replicas.get(modality)
     return Comparison(
         modality=modality,
         in_database=in_database,
-        in_index=indexed.size,
+        in_index=in_index,
         missing=missing,
-        surplus=indexed.size - (in_database - missing),
+        surplus=in_index - (in_database - missing),
         different=different,
-        damage=tuple(store.verify()),
+        damage=tuple(replica.verify()) if replica is not None else (),
         unusable=tuple(unusable),
     )
+
+
+class _Scan:
+    """What a store holds, read beside something else that ascends."""
+
+    def __init__(self, store: VectorStore) -> None:
+        self.count = 0
+        """Vectors read so far."""
+        self._batches = store.scan()
+        self._ids: Ids = np.empty(0, np.int64)
+        self._vectors: Vectors = np.empty((0, store.dimension), np.float32)
+
+    def up_to(self, last: int) -> tuple[Ids, Vectors]:
+        """What comes next, ids up to `last`."""
+        while not self._ids.size or self._ids[-1] < last:
+            batch = next(self._batches, None)
+            if batch is None:
+                break
+            self._ids = np.concatenate((self._ids, batch[0]))
+            self._vectors = np.concatenate((self._vectors, batch[1]))
+        end = int(np.searchsorted(self._ids, last, side="right"))
+        taken = self._ids[:end], self._vectors[:end]
+        self._ids, self._vectors = self._ids[end:], self._vectors[end:]
+        self.count += end
+        return taken
+
+    def rest(self) -> int:
+        """Count of what comes after all that was read."""
+        return self._ids.size + sum(ids.size for ids, _ in self._batches)

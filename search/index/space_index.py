@@ -1,4 +1,4 @@
-"""The index of a space: one vector store per modality, following the change log.
+"""The index of a space: one vector store per modality, level with the change log.
 
 One per space and process. Nobody pushes into it: every search (and, in a serving process, a
 background thread) pulls what the log says has changed.
@@ -6,28 +6,22 @@ background thread) pulls what the log says has changed.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import islice
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 from django.conf import settings
 from django.db.models import Max
-from django.utils.module_loading import import_string
 
 from embeddings.encoders.base import Modality
-from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from embeddings.models import EmbeddingSpace, VectorChange
 from embeddings.per_space import PerSpace
 from embeddings.spaces import SpaceError, SpaceHead, require_head
-from search.index.stored_vectors import LOAD_BATCH, vector_batches
-from search.index.stores.base import Tuning, VectorStore
-
-logger = logging.getLogger(__name__)
+from search.index.stores.base import IdSet, VectorStore
+from search.index.stores.replica import Replica, Tuning
 
 CATCH_UP_WAIT: Final = 2.0
 """Seconds that searches wait for a catch-up begun by another thread; they answer from what is
@@ -40,39 +34,25 @@ class IndexLoadingError(SpaceError):
     """The index is read for the first time in this process, which takes long; come back later."""
 
 
-def build_store(space: EmbeddingSpace, modality: Modality) -> VectorStore:
-    """The configured store for one modality of a space."""
-    configured: dict[str, Any] = settings.MMSEARCH_STORES[settings.MMSEARCH_VECTOR_STORE]
-    backend = import_string(configured["BACKEND"])
-    directory = space_directory(space)
-    store: VectorStore = backend(
-        space.dimension,
-        directory=directory / modality.value,
-        key=f"{directory.name}/{modality.value}",
-        **configured.get("OPTIONS", {}),
-    )
-    return store
-
-
 def space_directory(space: EmbeddingSpace) -> Path:
     """Where a space's snapshots are: of no other space of this database, nor of another's."""
     return Path(settings.MMSEARCH_INDEX_DIR) / f"{space.pk}-{space.generation}"
 
 
-class SpaceIndex:
+class SpaceIndex(ABC):
     """The stores of one space, kept level with the database. Thread-safe."""
+
+    stores: Mapping[Modality, VectorStore]
+    replicas: Mapping[Modality, Replica]
+    """Those of them that live in this process, which need care here."""
 
     def __init__(self, space: EmbeddingSpace) -> None:
         self.space = space
         self.space_id = space.pk
-        self.stores: dict[Modality, VectorStore] = {
-            modality: build_store(space, modality) for modality in space.covers
-        }
         self.tunings: dict[Modality, Tuning] = {}
         self.loaded = False
         self._lock = threading.Lock()
         self._loading_since: float | None = None
-        self._read = self._to_read = 0  # vectors, while loading
         self._count = (-1, 0.0, 0)  # position, when to count again, distinct items
 
     @property
@@ -82,9 +62,9 @@ class SpaceIndex:
 
     @property
     def is_measured(self) -> bool:
-        """Whether recall is known of every store that holds anything, as it is now."""
+        """Whether recall is known of every replica that holds anything, as it is now."""
         return all(
-            modality in self.tunings for modality, store in self.stores.items() if len(store)
+            modality in self.tunings for modality, store in self.replicas.items() if len(store)
         )
 
     def log_end(self) -> tuple[int, int]:
@@ -108,54 +88,63 @@ class SpaceIndex:
         if not self._lock.acquire(timeout=patience):
             if self.loaded:
                 return  # another thread is catching up on much; answer from what is there
-            raise IndexLoadingError(
-                f"The index is loading: {self._read:,} of {self._to_read:,} vectors are read."
-                " Ask again in a few seconds."
-            )
+            raise IndexLoadingError(f"The index is loading: {self._progress()}.")
         try:
             self._catch_up()
         finally:
             self._lock.release()
 
     def catch_up(self) -> None:
-        """Take over a newer snapshot, if there is one, and follow the log to its end."""
+        """Follow the log to its end, whatever there is to take over."""
         with self._lock:
             self._catch_up()
 
+    @abstractmethod
     def rebuild(self, *, on_read: Callable[[int], None] | None = None) -> set[int]:
         """Read every vector from the database anew; readers see the old state until the end.
 
         `on_read` is told of each batch read how many vectors it held. Returns the keys of items
         with a vector that is not usable.
         """
-        unusable = set[int]()
-        with self._lock:
-            end, _ = self.log_end()
-            for modality, store in self.stores.items():
-                with _whole_or_nothing(store):
-                    unusable.update(self._load(modality, store, end, on_read))
-            self.loaded = True
-        return unusable
 
-    def searchable_items(self) -> int:
-        """Count of items with at least one vector; it may lag while a large index changes."""
+    def count_items(self, modalities: Collection[Modality], allowed: IdSet | None = None) -> int:
+        """Count of items (of those allowed) with a vector of one of the modalities.
+
+        Of several modalities it may lag while a large index changes.
+        """
+        if allowed is not None:
+            return self._count_of(modalities, allowed)
+        if len(modalities) == 1:
+            return sum(len(self.stores[modality]) for modality in modalities)
         position, due, count = self._count
         started = time.monotonic()
         if position != self.position and started >= due:
             position = self.position
-            # Ascending runs are merged in linear time: a tenth of np.union1d's, or less.
-            ids = np.sort(np.concatenate([s.ids() for s in self.stores.values()]), kind="stable")
-            count = ids.size - int(np.count_nonzero(ids[1:] == ids[:-1]))
+            count = self._count_all()
             cost = time.monotonic() - started
             self._count = (position, started + COUNT_SHARE * cost, count)
         return count
+
+    @abstractmethod
+    def _follow(self) -> None:
+        """Bring every store level with the log's end."""
+
+    @abstractmethod
+    def _progress(self) -> str:
+        """How far the first load is."""
+
+    @abstractmethod
+    def _count_all(self) -> int:
+        """Count of items with a vector."""
+
+    @abstractmethod
+    def _count_of(self, modalities: Collection[Modality], allowed: IdSet) -> int:
+        """Count of those allowed that have a vector of one of the modalities."""
 
     def _catch_up(self) -> None:
         if self.loaded:
             self._follow()
             return
-        self._read = 0
-        self._to_read = Embedding.objects.filter(space=self.space_id).count()
         self._loading_since = time.monotonic()
         try:
             self._follow()
@@ -163,96 +152,14 @@ class SpaceIndex:
         finally:
             self._loading_since = None
 
-    def _follow(self) -> None:
-        started = time.perf_counter()
-        end, log_start = self.log_end()
-        for modality, store in self.stores.items():
-            with _whole_or_nothing(store):
-                staged = store.refresh()
-                if staged is not None:
-                    self.tunings.pop(modality, None)  # it told of another snapshot
-                start = store.position() if staged is None else staged
-                if start == end and staged is None and self.loaded:
-                    continue
-                replayable = start > 0 and log_start <= start <= end
-                if replayable and self._replay(modality, store, start, end):
-                    self._read += len(store)
-                else:
-                    self._load(modality, store, end)
-        elapsed = time.perf_counter() - started
-        if elapsed > 0.5:
-            logger.info("Index caught up to change %d in %.2f s", end, elapsed)
 
-    def _load(
-        self,
-        modality: Modality,
-        store: VectorStore,
-        end: int,
-        on_read: Callable[[int], None] | None = None,
-    ) -> list[int]:
-        """Returns the keys of items whose vector is not usable."""
-        started = time.perf_counter()
-        store.reset()
-        rows = Embedding.objects.filter(space=self.space_id, modality=modality).order_by("item")
-        count, unusable = 0, list[int]()
-        for ids, vectors, bad in vector_batches(
-            rows.values_list("item_id", "vector").iterator(LOAD_BATCH)
-        ):
-            unusable += bad.tolist()
-            store.upsert(ids, vectors)
-            count += ids.size
-            self._read += ids.size
-            if on_read is not None:
-                on_read(ids.size)
-        store.commit(end)
-        elapsed = time.perf_counter() - started
-        logger.info("Index loaded %d %s vectors in %.2f s", count, modality.value, elapsed)
-        return unusable
+def _build(space: EmbeddingSpace) -> SpaceIndex:
+    from search.index.local_index import LocalIndex
 
-    def _replay(self, modality: Modality, store: VectorStore, start: int, end: int) -> bool:
-        """Take over the changes after `start`; False where they were pruned meanwhile."""
-        started = time.perf_counter()
-        changes = VectorChange.objects.filter(
-            space=self.space_id, modality=modality, seq__gt=start, seq__lte=end
-        )
-        keys = changes.order_by("seq").values_list("vector_item", flat=True)
-        added = removed = 0
-        source = iter(keys.iterator(LOAD_BATCH))
-        while window := set(islice(source, LOAD_BATCH)):
-            rows = Embedding.objects.filter(
-                space=self.space_id, modality=modality, item__in=window
-            ).values_list("item_id", "vector")
-            for ids, vectors, _ in vector_batches(iter(rows)):
-                store.upsert(ids, vectors)
-                window.difference_update(ids.tolist())
-                added += ids.size
-            store.remove(np.array(sorted(window), dtype=np.int64))
-            removed += len(window)
-        if self.log_end()[1] > start:
-            return False
-        store.commit(end)
-        if added or removed:
-            logger.info(
-                "Index took %d and dropped %d %s vectors in %.1f ms",
-                added,
-                removed,
-                modality.value,
-                (time.perf_counter() - started) * 1000,
-            )
-        return True
+    return LocalIndex(space)
 
 
-@contextmanager
-def _whole_or_nothing(store: VectorStore) -> Iterator[None]:
-    """What a failed catch-up staged must never be the base of the next."""
-    try:
-        yield
-    except BaseException:
-        store.rollback()
-        raise
-
-
-_indexes: PerSpace[SpaceIndex] = PerSpace(SpaceIndex)
+_indexes: PerSpace[SpaceIndex] = PerSpace(_build)
 
 
 def index_of(space: EmbeddingSpace) -> SpaceIndex:

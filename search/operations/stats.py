@@ -13,7 +13,8 @@ from embeddings.overview import SpaceProgress, progress
 from embeddings.parts import PARTS
 from embeddings.spaces import active_space
 from search.index.space_index import active_index
-from search.index.stores.base import StoreStats, Tuning
+from search.index.stores.base import StoreStats
+from search.index.stores.replica import Tuning
 
 _process = psutil.Process()
 _process.cpu_percent()  # the first call only sets the mark that the next one measures from

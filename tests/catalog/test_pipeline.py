@@ -490,13 +490,24 @@ def test_ingest_rolls_back_rows_and_files_where_a_receiver_fails(media: Path) ->
     assert (Item.objects.count(), Tag.objects.count(), files(media)) == (0, 0, [])
 
 
+REFUSING_BAD_TITLES = {
+    "sqlite": """
+        CREATE TRIGGER refuse BEFORE INSERT ON catalog_item WHEN NEW.title = 'bad'
+        BEGIN SELECT RAISE(ABORT, 'no bad titles'); END
+    """,
+    "postgresql": """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE 'no bad titles' USING ERRCODE = 'check_violation'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON catalog_item FOR EACH ROW
+        WHEN (NEW.title = 'bad') EXECUTE FUNCTION refuse()
+    """,
+}
+
+
 def test_ingest_writes_a_failing_batch_one_by_one(media: Path) -> None:
     """A trigger stands for whatever constraint a database may add."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE TRIGGER refuse BEFORE INSERT ON catalog_item WHEN NEW.title = 'bad'"
-            " BEGIN SELECT RAISE(ABORT, 'no bad titles'); END"
-        )
+        cursor.execute(REFUSING_BAD_TITLES[connection.vendor])
     records = [
         ItemRecord(item_id=f"r{n}", title="bad" if n == 2 else "", image=upload(photo(600, 600)))
         for n in range(5)

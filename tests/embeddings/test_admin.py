@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
@@ -344,7 +345,8 @@ def test_admin_says_while_the_starter_model_is_in_use(
 
 @pytest.mark.django_db
 def test_background_jobs_keep_their_own_pages(admin_client: Client) -> None:
-    for name in ("schedule", "success", "failure", "ormq"):
+    queue = () if settings.MMSEARCH_BROKER_URL else ("ormq",)  # Redis keeps it elsewhere
+    for name in ("schedule", "success", "failure", *queue):
         assert admin_client.get(f"/admin/django_q/{name}/").status_code == 200
 
 

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from django_q.models import OrmQ
 
 from catalog.models import Item
 from embeddings import jobs, worker
 from embeddings.models import EmbeddingJob, EmbeddingSpace
+from tests import nudges
 
 DEAD = "4194305:1"
 """A process number above any that Linux gives, and a time of its start."""
@@ -40,9 +40,10 @@ def test_without_a_space_nothing_is_enqueued_until_one_opens() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_many_saves_send_one_nudge(space: EmbeddingSpace) -> None:
+    nudges.forget()
     make_items(5)
 
-    assert [task.func() for task in OrmQ.objects.all()] == ["embeddings.tasks.embed_pending"]
+    assert nudges.queued() == ["embeddings.tasks.embed_pending"]
 
 
 def test_claim_takes_each_job_once(space: EmbeddingSpace) -> None:

@@ -11,6 +11,8 @@ import pytest
 from django.core.management import call_command
 from django_q.models import Schedule
 
+from tests.processes import settings_of
+
 EXPECTED = {
     "sweep": "embeddings.tasks.sweep",
     "sweep files": "embeddings.tasks.sweep_files",
@@ -45,7 +47,7 @@ def test_the_start_of_the_worker_restores_them() -> None:
 
 
 def test_migrate_of_an_empty_database_creates_them(tmp_path: Path) -> None:
-    env = os.environ | {"MMSEARCH_DATA_DIR": str(tmp_path)}
+    env = os.environ | settings_of(tmp_path)
     show = (
         "from django_q.models import Schedule as S;"
         "print(sorted(S.objects.values_list('name', flat=True)))"

@@ -8,27 +8,26 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
-from django_q.models import OrmQ
 from django_q.signals import pre_execute
 
 from catalog.models import Item
 from embeddings import jobs, model_lock, tasks
 from embeddings.backends import encoder_of
 from embeddings.models import EmbeddingJob, EmbeddingSpace
-from tests import encoders
+from tests import encoders, nudges
 
 
 def test_a_nudge_beside_a_running_drain_returns_at_once(make_item: Callable[..., Item]) -> None:
     make_item(caption="waits")
-    OrmQ.objects.all().delete()
+    nudges.forget()
     with (settings.MMSEARCH_DATA_DIR / "embedding.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert tasks.embed_pending() == 0
     assert EmbeddingJob.objects.count() == 1
-    assert OrmQ.objects.count() == 0  # whoever holds the lock looks again
+    assert nudges.queued() == []  # whoever holds the lock looks again
 
     assert tasks.embed_pending() == 1
-    assert OrmQ.objects.count() == 0  # nothing left: no chain
+    assert nudges.queued() == []  # nothing left: no chain
 
 
 def test_another_process_that_holds_the_model_is_left_to_embed(
@@ -36,12 +35,12 @@ def test_another_process_that_holds_the_model_is_left_to_embed(
 ) -> None:
     model_lock.let_go()
     make_item(caption="waits")
-    OrmQ.objects.all().delete()
+    nudges.forget()
     encoders.ENCODED.clear()
     with (settings.MMSEARCH_DATA_DIR / "model.lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert tasks.embed_pending() == 0
-        assert OrmQ.objects.count() == 1  # for the other
+        assert nudges.queued() == ["embeddings.tasks.embed_pending"]  # for the other
 
     assert not encoders.ENCODED
     assert tasks.embed_pending() == 1

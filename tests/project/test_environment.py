@@ -91,7 +91,7 @@ def test_service_url_is_checked_without_being_told(monkeypatch: pytest.MonkeyPat
     schemes = "must begin with one of sqlite://, nosuch://"
     driver = (
         "needs the package no_such_driver: install it with"
-        " `.venv/bin/pip install -r requirements-scale.txt -c constraints.txt`."
+        " `.venv/bin/pip install -r requirements-scale.txt`."
     )
     for url, message in (
         ("mysql://me:secret@host", schemes),

@@ -13,6 +13,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from mmsearch_project import exposure
+from tests.databases import servers_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOPBACK = {"host": "127.0.0.1", "names": (), "https": False, "origins": ()}
@@ -85,6 +86,7 @@ def test_the_documented_production_settings_ask_for_a_login(tmp_path: Path) -> N
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "mmsearch_project.settings",
             "MMSEARCH_DATA_DIR": str(tmp_path),
+            **servers_of(tmp_path),
             "MMSEARCH_ALLOWED_HOSTS": "pictures.example.org",
             "MMSEARCH_HTTPS": "1",
         },

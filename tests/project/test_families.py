@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.load import picture_form
+from tests.databases import servers_of
 from tests.embeddings.encoders.fake_hub import NAME, fake_hub
 from tests.embeddings.encoders.tiny_families import BUILDERS, clip, sentences
 from tests.project.test_supervisor import ROOT, free_port, wait_for
@@ -63,6 +64,7 @@ def served(model: str, data: Path, endpoint: str) -> Iterator[Server]:
     environ |= {
         "MMSEARCH_MODEL": model,
         "MMSEARCH_DATA_DIR": str(data),
+        **servers_of(data),
         "MMSEARCH_DEMO": "0",
         "PORT": str(port),
         "HF_ENDPOINT": endpoint,

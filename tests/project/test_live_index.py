@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.material import captions
 from benchmarks.servers import Ours
+from tests.databases import servers_of
 
 ITEMS = 2_500
 EXACT_ROWS = 500
@@ -21,7 +22,9 @@ def test_the_index_of_a_running_installation_is_compacted_and_its_log_pruned(
     tmp_path: Path,
 ) -> None:
     texts = list(islice(captions(seed=1), ITEMS))
-    with Ours(tmp_path / "data", MMSEARCH_INDEX_EXACT_ROWS=str(EXACT_ROWS)) as ours:
+    data = tmp_path / "data"
+    exact = str(EXACT_ROWS)
+    with Ours(data, MMSEARCH_INDEX_EXACT_ROWS=exact, **servers_of(data)) as ours:
         ours.start()
         outcomes = ours.bulk(
             {"item_id": f"item-{number}", "caption": text} for number, text in enumerate(texts)

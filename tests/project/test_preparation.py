@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.databases import servers_of
 from tests.embeddings.encoders.tiny_clip import build_tiny_clip
+from tests.processes import settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,6 +59,7 @@ def run(
     environ |= {
         "DJANGO_SETTINGS_MODULE": "mmsearch_project.settings",
         "MMSEARCH_DATA_DIR": str(data_dir),
+        **servers_of(data_dir),
         "PYTHONPATH": str(packages),
         **more,
     }
@@ -127,8 +130,7 @@ def test_an_idle_nvidia_gpu_is_said(tmp_path: Path) -> None:
     (programs / "nvidia-smi").write_text("#!/bin/sh\n", encoding="utf-8")
     (programs / "nvidia-smi").chmod(0o755)
     prepared = {
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "MMSEARCH_TESTS_PID": "0",  # the test encoder, over this data folder
+        **settings_of(tmp_path / "data"),
         "PATH": f"{programs}:{os.environ['PATH']}",
     }
 

@@ -21,6 +21,7 @@ import pytest
 from mmsearch_project import supervisor
 from mmsearch_project.address import bind
 from mmsearch_project.supervisor import Supervisor
+from tests.processes import settings_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE = 120.0
@@ -44,8 +45,7 @@ def free_port() -> int:
 def environment(data_dir: Path, port: int, **more: str) -> dict[str, str]:
     return {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "MMSEARCH_DATA_DIR": str(data_dir),
+        **settings_of(data_dir),
         "MMSEARCH_DEMO": "0",
         "PORT": str(port),
         **more,
@@ -220,12 +220,12 @@ def test_missing_model_is_one_line(tmp_path: Path) -> None:
 
 
 def test_broken_database_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "mmsearch.sqlite3").write_bytes(b"not a database " * 1000)
-    status, out, err = run_to_its_end(tmp_path, free_port())
-    assert (status, out) == (1, "")
-    assert err == (
-        f"mmsearch: The database {tmp_path / 'mmsearch.sqlite3'} cannot be used:"
-        " file is not a database.\n"
+    broken = tmp_path / "mmsearch.sqlite3"
+    broken.write_bytes(b"not a database " * 1000)
+    assert run_to_its_end(tmp_path, free_port(), MMSEARCH_DATABASE_URL=f"sqlite:///{broken}") == (
+        1,
+        "",
+        f"mmsearch: The database {broken} cannot be used: file is not a database.\n",
     )
 
 
@@ -264,6 +264,20 @@ def test_a_data_dir_serves_one_supervisor(enduring: Running) -> None:
         f" (process {enduring.process.pid}). Stop it, or choose another folder with"
         " MMSEARCH_DATA_DIR.\n"
     )
+
+
+def test_searching_goes_before_embedding_and_all_have_one_share_of_the_machine(
+    enduring: Running,
+) -> None:
+    web, cluster = enduring.child("mmsearch_project.web"), enduring.cluster()
+    assert web is not None
+    own = enduring.process.nice()
+    assert web.nice() == own
+    assert {process.nice() for process in cluster} == {min(19, own + 10)}
+    session = os.getsid(enduring.process.pid)
+    assert {os.getsid(process.pid) for process in [web, *cluster]} == {session}
+    groups = {os.getpgid(process.pid) for process in [enduring.process, web, cluster[0]]}
+    assert len(groups) == 3
 
 
 def test_a_killed_web_server_is_started_again(enduring: Running) -> None:

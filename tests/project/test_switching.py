@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from functools import partial
 from pathlib import Path
@@ -13,10 +12,10 @@ from benchmarks.servers import Ours
 from embeddings.encoders.base import Modality, Vectors
 from tests import switching
 from tests.encoders import ColourEncoder
+from tests.processes import settings_of
 
 ITEMS = 300
 MODELS = ("colour", "colourful")
-SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.settings", "MMSEARCH_TESTS_PID": str(os.getpid())}
 
 
 def _encode(encoder: ColourEncoder, text: str) -> Vectors:
@@ -36,7 +35,8 @@ def test_i9_switches_and_rollbacks_show_no_error_no_empty_and_no_mixed_answer(
 ) -> None:
     model, other = MODELS
     encode = {name: partial(_encode, ColourEncoder(name)) for name in MODELS}
-    with Ours(tmp_path / "data", model=model, WEB_CONCURRENCY="2", **SETTINGS) as ours:
+    data = tmp_path / "data"
+    with Ours(data, model=model, WEB_CONCURRENCY="2", **settings_of(data)) as ours:
         report = switching.run(ours, items=ITEMS, model=model, other=other, encode=encode)
 
         assert (report.errors, report.empty, report.mixed) == ([], 0, [])
@@ -52,7 +52,8 @@ def test_i9_switches_and_rollbacks_show_no_error_no_empty_and_no_mixed_answer(
 def test_whoever_dies_at_a_step_one_space_answers_and_it_is_complete(tmp_path: Path) -> None:
     victims = random.sample(switching.VICTIMS, len(switching.VICTIMS))
     slow = {"WEB_CONCURRENCY": "2", "MMSEARCH_TESTS_DELAY": "0.2"}
-    with Ours(tmp_path / "data", model="colour", **slow, **SETTINGS) as ours:
+    data = tmp_path / "data"
+    with Ours(data, model="colour", **slow, **settings_of(data)) as ours:
         ours.start()
         switching.fill(ours, 200)
         for number, (step, victim) in enumerate(zip(switching.STEPS, victims, strict=True), 1):
@@ -72,9 +73,10 @@ def test_whoever_dies_at_a_step_one_space_answers_and_it_is_complete(tmp_path: P
 @pytest.mark.timeout(600)
 def test_a_start_with_another_model_never_makes_search_emptier(tmp_path: Path) -> None:
     model, other = MODELS
+    data = tmp_path / "data"
 
     def start(chosen: str, **more: str) -> Ours:
-        return Ours(tmp_path / "data", model=chosen, **SETTINGS, **more)
+        return Ours(data, model=chosen, **settings_of(data), **more)
 
     def answers(ours: Ours) -> str:
         (active,) = [m for m, each in switching.spaces(ours).items() if each["state"] == "active"]

@@ -30,6 +30,7 @@ class PostgreSQL(Server):
             "unix_socket_directories=",
             "max_connections=200",
             "fsync=off",  # processes are killed here, machines are not
+            "full_page_writes=off",
         )
         options = [part for setting in settings for part in ("-c", setting)]
         return [_BIN / "postgres", "-D", self.folder / "data", *options]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import redis
 
+from tests.databases import QUEUES
 from tests.servers.server import Server
 
 
@@ -21,8 +22,14 @@ class Redis(Server):
 
     @property
     def command(self) -> Sequence[str | Path]:
-        nothing_kept = ("--save", "", "--appendonly", "no")
-        return ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", *nothing_kept]
+        settings = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "databases": str(QUEUES),
+            "save": "",
+            "appendonly": "no",
+        }
+        return ["redis-server", *(part for k, v in settings.items() for part in (f"--{k}", v))]
 
     def answers(self) -> bool:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -27,6 +27,8 @@ T = TypeVar("T")
 
 SAMPLE: Final = 1024
 """Vectors of :meth:`VectorStore.sample` at most."""
+SCAN_BATCH: Final = 10_000
+"""Vectors of :meth:`VectorStore.scan` at a time, at most."""
 
 
 class StoreError(Exception):
@@ -82,17 +84,6 @@ class StoreStats:
     """Position of the oldest snapshot kept: the change log is needed from here on."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Tuning:
-    """Outcome of measuring, and where needed moving, the operating point."""
-
-    recall: float
-    """recall@k of the live index against exact search, at the effort now in use; that of the worst
-    group of queries."""
-    effort: int
-    previous_effort: int
-
-
 def sample_order(ids: Ids) -> NDArray[np.uint64]:
     """A number for each id, as good as random: a sample is the ids of the lowest."""
     mixed = ids.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
@@ -101,43 +92,22 @@ def sample_order(ids: Ids) -> NDArray[np.uint64]:
 
 
 class VectorStore(ABC):
-    """The vectors of one space and one modality, keyed by item primary key.
+    """The vectors of one space and one modality, keyed by item primary key: what a search asks.
 
-    One writer at a time, many readers: `upsert`, `remove`, `reset` and `refresh` are staged and
-    become visible together at `commit`, which swaps one immutable reference; `search` works on
-    the reference that was current when it began and needs no lock.
-
-    Vectors are kept as float16. A score is the inner product of query and stored vector, summed
-    in float64 and rounded once, so that every store gives the same score whatever its layout.
+    One writer at a time, many readers. Vectors are kept as float16. A score is the inner product of
+    query and stored vector, summed in float64 and rounded once, so that every store gives the same
+    score whatever its layout.
     """
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
 
     @abstractmethod
-    def upsert(self, ids: Ids, vectors: Vectors) -> None:
-        """Stage vectors; an id already present is replaced. ids int64 (n,), unique.
+    def apply(self, position: int, ids: Ids, vectors: Vectors, removed: Ids) -> None:
+        """Take over what the change log says up to `position`; applied twice, nothing changes.
 
-        Raises StoreError where the dimension differs.
-        """
-
-    @abstractmethod
-    def remove(self, ids: Ids) -> None:
-        """Stage removals; unknown ids are ignored."""
-
-    @abstractmethod
-    def commit(self, position: int) -> None:
-        """Make everything staged visible at once and remember the change-log position."""
-
-    @abstractmethod
-    def reset(self) -> None:
-        """Stage an empty store at position 0."""
-
-    @abstractmethod
-    def rollback(self) -> None:
-        """Drop everything staged since the last commit; readers see what they saw.
-
-        The next :meth:`refresh` says from where the changes must be staged again.
+        ids int64 (n,), unique: what is there of them is replaced. Unknown ids to remove are
+        ignored. Raises StoreError where the dimension differs.
         """
 
     @abstractmethod
@@ -151,10 +121,6 @@ class VectorStore(ABC):
         `allowed` limits the answer to those ids: the filter holds inside the search, so
         min(k, matching) results always come back. One Matches a row.
         """
-
-    @abstractmethod
-    def ids(self) -> Ids:
-        """Every live id, ascending."""
 
     @abstractmethod
     def fetch(self, ids: Ids) -> Vectors:
@@ -171,7 +137,7 @@ class VectorStore(ABC):
     def sample(self) -> Vectors:
         """Vectors that stand for all: those of the SAMPLE ids that `sample_order` puts first.
 
-        The same in every process that sees the same vectors.
+        The same in every process, and every store, that sees the same vectors.
         """
 
     @abstractmethod
@@ -186,45 +152,9 @@ class VectorStore(ABC):
     def check(self) -> list[CheckMessage]:
         """System-check messages about this store's configuration."""
 
-    def refresh(self) -> int | None:
-        """Stage the newest usable snapshot, if another than the open one is there.
-
-        Returns its position: the caller stages every later change and commits, and until then
-        readers see what they saw. Changes staged but not committed before are dropped (the
-        caller's replay brings them again). None where there is nothing newer: go on from
-        :meth:`position`; 0 where all must be read anew. Cheap enough to call before every catch-up.
-        """
-        return None
-
-    def needs_compaction(self) -> bool:
-        """Whether :meth:`compact` is worth its cost now."""
-        return False
-
-    def compact(self, *, threads: int = 1) -> bool:
-        """Write what readers see as a new snapshot and serve from it.
-
-        Runs for minutes on a large store, beside searches and the writer. False where it was
-        given up: another process is at it, or the store was reset meanwhile.
-        """
-        del threads
-        return False
-
-    def measure_recall(self, queries: Vectors, k: int = 10) -> float:
-        """Share of the exact `k` nearest that :meth:`search` finds, over all `queries`."""
-        del queries, k
-        return 1.0
-
-    def tune(self, *groups: Vectors, k: int = 10) -> Tuning:
-        """Set the least effort that reaches the target recall on each group of queries.
-
-        It outlives the snapshot and the process.
-        """
-        del groups, k
-        return Tuning(recall=1.0, effort=0, previous_effort=0)
-
-    def verify(self) -> list[str]:
-        """Read everything on disk and name what is damaged; empty when all is well."""
-        return []
+    @abstractmethod
+    def scan(self) -> Iterator[tuple[Ids, Vectors]]:
+        """Everything that readers see, ascending by id, in batches: for maintenance alone."""
 
     def _to_store(self, ids: Ids, vectors: Vectors) -> Halves:
         """Vectors as they are kept. Raises StoreError where they cannot be stored."""

@@ -73,9 +73,9 @@ class Command(BaseCommand):
         )
         self.stdout.flush()
         written = maintenance.compact(index, force=True, threads=2)
-        if written < len(index.stores):
+        if written < len(index.replicas):
             raise CommandError(
-                f"Only {written} of {len(index.stores)} snapshots were written: another process"
+                f"Only {written} of {len(index.replicas)} snapshots were written: another process"
                 " wrote meanwhile. Run rebuild_index again."
             )
 

@@ -221,7 +221,7 @@ def catalogue(graph: None, make_item: MakeItem) -> None:
             tags=(TAGS[number % 2],) if number % 10 else ("c",),
         )
     worker.drain()
-    for store in synced_index().stores.values():
+    for store in synced_index().replicas.values():
         store.compact()
 
 
@@ -236,7 +236,7 @@ class TestSearchWithinFilters:
     def test_the_nearest_are_those_of_the_exact_store(
         self, words: str, filters: Filters, modality: Modality
     ) -> None:
-        store = synced_index().stores[modality]
+        store = synced_index().replicas[modality]
         oracle = NumpyStore(store.dimension)
         oracle.upsert(store.ids(), store.fetch(store.ids()))
         oracle.commit(1)

@@ -63,7 +63,7 @@ def test_nobody_waits_for_a_long_first_load(
     monkeypatch.setattr(space_index, "CATCH_UP_WAIT", 0.01)
     told = []
     index = space_index.active_index()
-    text = index.stores[Modality.TEXT]
+    text = index.replicas[Modality.TEXT]
     upsert = text.upsert
 
     def upsert_while_others_ask(ids: Ids, vectors: Vectors) -> None:
@@ -110,7 +110,8 @@ def scrape(client: Client) -> dict[tuple[str, frozenset[tuple[str, str]]], float
 def test_metrics_tell_of_items_vectors_and_process(
     client: Client, indexed_items: dict[str, Item]
 ) -> None:
-    open_space("other")
+    other = open_space("other").space
+    assert other is not None
     found = scrape(client)
     assert found["mmsearch_up", frozenset()] == 1
     states = {
@@ -120,7 +121,12 @@ def test_metrics_tell_of_items_vectors_and_process(
     assert states == {"indexed": 4, "pending": 0, "failed": 0}
     assert found["mmsearch_vectors", frozenset({("modality", "image")})] == 3
     assert found["mmsearch_vectors", frozenset({("modality", "text")})] == 1
-    beside = {"space": "2", "model": "other", "state": "building", "progress": "waiting"}
+    beside = {
+        "space": str(other.pk),
+        "model": "other",
+        "state": "building",
+        "progress": "waiting",
+    }
     assert found["mmsearch_space_items", frozenset(beside.items())] == 4
     assert found["process_resident_memory_bytes", frozenset()] > 0
     assert found["process_cpu_seconds_total", frozenset()] > 0

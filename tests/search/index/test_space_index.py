@@ -16,10 +16,12 @@ from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.query_vectors import encode_query, recent_query_vectors
 from search.answer.answering import search
 from search.answer.syntax import ask
-from search.index import maintenance, space_index, stored_vectors
+from search.index import local_index, maintenance, stored_vectors
+from search.index.local_index import LocalIndex
 from search.index.space_index import SpaceIndex, active_index, space_directory
-from search.index.stores.base import Ids, Tuning, Vectors, VectorStore
+from search.index.stores.base import Ids, Vectors
 from search.index.stores.faiss.store import FaissStore
+from search.index.stores.replica import Replica, Tuning
 from search.tasks import maintain_index
 from tests.numpy_store import NumpyStore
 
@@ -92,7 +94,7 @@ def test_a_reader_behind_the_pruned_log_reads_everything_anew(
     index.catch_up()
     make_item(item_id="later", colour="purple")
     worker.drain()
-    pruner = SpaceIndex(EmbeddingSpace.objects.get())
+    pruner = LocalIndex(EmbeddingSpace.objects.get())
     for _ in range(2):  # the log is kept from the previous snapshot on
         snapshot(pruner)
         make_item(item_id=f"change-{VectorChange.objects.count()}", colour="white")
@@ -117,7 +119,7 @@ def test_a_log_pruned_during_the_replay_means_reading_everything_anew(
     def log_end_then_pruned() -> tuple[int, int]:
         monkeypatch.undo()
         found = log_end()
-        pruner = SpaceIndex(EmbeddingSpace.objects.get())
+        pruner = LocalIndex(EmbeddingSpace.objects.get())
         snapshot(pruner)
         assert maintenance.prune_log(pruner) > 0
         shutil.rmtree(space_directory(EmbeddingSpace.objects.get()))
@@ -214,7 +216,7 @@ def test_recall_of_a_snapshot_is_not_told_of_the_next(index: SpaceIndex) -> None
     maintenance.measure_recall(index)
     assert index.is_measured
 
-    snapshot(SpaceIndex(EmbeddingSpace.objects.get()))  # another process compacts
+    snapshot(LocalIndex(EmbeddingSpace.objects.get()))  # another process compacts
     index.catch_up()
     assert (index.tunings, index.is_measured) == ({}, False)
     maintenance.measure_recall(index)
@@ -225,7 +227,7 @@ def test_recall_is_measured_on_what_people_asked_too(
     index: SpaceIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index.catch_up()
-    pictures = index.stores[Modality.IMAGE]
+    pictures = index.replicas[Modality.IMAGE]
     tune, groups = pictures.tune, []
 
     def remember(*queries: Vectors) -> Tuning:
@@ -259,7 +261,7 @@ def test_a_catch_up_that_failed_loses_nothing(
     make_item(item_id="later", colour="purple")
     worker.drain()
     if snapshots:  # written by another process: the next catch-up changes its base
-        snapshot(SpaceIndex(EmbeddingSpace.objects.get()))
+        snapshot(LocalIndex(EmbeddingSpace.objects.get()))
     make_item(item_id="last", colour="orange")
     worker.drain()
     failing = index.rebuild if step == "_load" else index.catch_up
@@ -280,21 +282,21 @@ def test_a_catch_up_that_failed_halfway_through_a_batch_loses_nothing(
     index: SpaceIndex,
     make_item: Callable[..., Item],
     monkeypatch: pytest.MonkeyPatch,
-    kind: type[VectorStore],
+    kind: type[Replica],
     step: str,
 ) -> None:
-    for module in (space_index, stored_vectors):
+    for module in (local_index, stored_vectors):
         monkeypatch.setattr(module, "LOAD_BATCH", 1)
     if kind is NumpyStore:
         space = EmbeddingSpace.objects.get()
-        index.stores = {modality: NumpyStore(space.dimension) for modality in Modality}
+        index.stores = index.replicas = {m: NumpyStore(space.dimension) for m in Modality}
     index.catch_up()
-    before = {modality: store.ids().tolist() for modality, store in index.stores.items()}
+    before = {modality: store.ids().tolist() for modality, store in index.replicas.items()}
     for colour in ("purple", "orange"):
         make_item(item_id=colour, colour=colour)
     worker.drain()
     Item.objects.get(item_id="green").delete()
-    pictures = index.stores[Modality.IMAGE]
+    pictures = index.replicas[Modality.IMAGE]
     upsert, calls = pictures.upsert, []
 
     def fail_at_the_second(ids: Ids, vectors: Vectors) -> None:
@@ -307,7 +309,7 @@ def test_a_catch_up_that_failed_halfway_through_a_batch_loses_nothing(
         broken.setattr(pictures, "upsert", fail_at_the_second)
         with pytest.raises(OperationalError):
             (index.rebuild if step == "_load" else index.catch_up)()
-    assert {modality: store.ids().tolist() for modality, store in index.stores.items()} == before
+    assert {modality: store.ids().tolist() for modality, store in index.replicas.items()} == before
 
     index.catch_up()
 
@@ -335,6 +337,6 @@ def test_a_vector_that_is_not_finite_stops_no_search(
 
     index.catch_up()
 
-    assert red not in index.stores[Modality.IMAGE].ids()
+    assert red not in index.replicas[Modality.IMAGE].ids()
     assert len(index.stores[Modality.IMAGE]) == 2
     assert f"embed again items {red}" in caplog.text

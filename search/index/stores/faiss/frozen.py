@@ -58,6 +58,11 @@ class State:
         runs = (self.segment.row_ids[self.live], self._delta_by_id[0])
         return np.sort(np.concatenate(runs), kind="stable")  # merges ascending runs
 
+    def holds(self, ids: Ids) -> Mask:
+        """Which of `ids` have a vector."""
+        delta_ids, _ = self._delta_by_id
+        return np.asarray((self.rows_of(ids) >= 0) | (places_in(delta_ids, ids) >= 0))
+
     def rows_of(self, ids: Ids) -> NDArray[np.int64]:
         """Live row of the segment of each id; -1 where it has none."""
         rows = self.segment.rows_of(ids)

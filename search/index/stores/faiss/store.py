@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.index.stores.base import (
+    SCAN_BATCH,
     Ids,
     IdSet,
     Matches,
     Scores,
     StoreError,
     StoreStats,
-    Tuning,
     Vectors,
-    VectorStore,
 )
 from search.index.stores.faiss import compaction, searching, tuning
 from search.index.stores.faiss.efforts import Efforts
@@ -28,6 +28,7 @@ from search.index.stores.faiss.plan import Plan, plan_index
 from search.index.stores.faiss.segment import Segment
 from search.index.stores.faiss.snapshot import Snapshot, SnapshotDirectory
 from search.index.stores.faiss.staging import Writer
+from search.index.stores.replica import Replica, Tuning
 
 if TYPE_CHECKING:
     from django.core.checks import CheckMessage
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class FaissStore(VectorStore):
+class FaissStore(Replica):
     """Main segment (a snapshot, memory-mapped) + delta (in memory, exact) + tombstones.
 
     It starts empty; the first `refresh` stages the newest snapshot of `directory`. `key` says
@@ -130,6 +131,16 @@ class FaissStore(VectorStore):
 
     def ids(self) -> Ids:
         return self._state.live_ids()
+
+    def holds(self, ids: Ids) -> NDArray[np.bool_]:
+        return self._state.holds(ids)
+
+    def scan(self) -> Iterator[tuple[Ids, Vectors]]:
+        state = self._state
+        ids = state.live_ids()
+        for start in range(0, ids.size, SCAN_BATCH):
+            part = ids[start : start + SCAN_BATCH]
+            yield part, state.fetch(part).astype(np.float32)
 
     def fetch(self, ids: Ids) -> Vectors:
         return self._state.fetch(ids).astype(np.float32)

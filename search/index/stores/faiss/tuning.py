@@ -6,10 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from search.index.stores.base import Matches, Tuning, Vectors
+from search.index.stores.base import Matches, Vectors
 from search.index.stores.faiss import searching
 from search.index.stores.faiss.frozen import State
 from search.index.stores.faiss.plan import EFFORTS
+from search.index.stores.replica import Tuning
 
 LOWERING_MARGIN: Final = 0.3
 """Share of the way from target to perfect recall that a lower effort must show: no flapping."""

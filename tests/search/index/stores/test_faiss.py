@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from search.index.stores.base import Ids, IdSet, Vectors, VectorStore
+from search.index.stores.base import Ids, IdSet, Vectors
 from search.index.stores.faiss import compaction, plan
 from search.index.stores.faiss.store import FaissStore
+from search.index.stores.replica import Replica
 from tests.numpy_store import NumpyStore
 from tests.search.index.stores.clusters import clustered, keys
 from tests.search.index.stores.contract import DIMENSION, StoreContract
@@ -18,9 +19,63 @@ ROWS = 3000
 KEY = "space/image"
 
 
-class TestFaissStore(StoreContract):
+class ReplicaContract(StoreContract):
+    """What a store in this process promises besides: changes are staged, and come together."""
+
+    def test_changes_are_seen_only_after_commit(self, store: Replica) -> None:
+        vectors = clustered(2, DIMENSION, seed=8)
+        store.upsert(keys(1), vectors[:1])
+        assert len(store) == 0
+        store.commit(5)
+        store.upsert(keys(2), vectors[1:])
+        store.remove(keys(1))
+        assert store.ids().tolist() == [1]
+        assert store.position() == 5
+        store.commit(9)
+        assert store.ids().tolist() == [2]
+        assert store.position() == 9
+
+    def test_the_last_of_several_staged_changes_counts(self, store: Replica) -> None:
+        vectors = clustered(3, DIMENSION, seed=10)
+        store.upsert(keys(1, 2), vectors[:2])
+        store.remove(keys(1, 1))
+        store.upsert(keys(2), vectors[2:])
+        store.commit(1)
+        assert store.ids().tolist() == [2]
+        assert store.fetch(keys(2)).tolist() == vectors[2:].astype(np.float16).tolist()
+
+    def test_reset_stages_an_empty_store(self, store: Replica) -> None:
+        vectors = clustered(2, DIMENSION, seed=12)
+        store.upsert(keys(1), vectors[:1])
+        store.commit(3)
+        store.reset()
+        store.upsert(keys(2), vectors[1:])
+        assert store.ids().tolist() == [1]
+        store.commit(0)
+        assert store.ids().tolist() == [2]
+        assert store.position() == 0
+
+    def test_it_knows_what_it_holds(self, store: Replica) -> None:
+        store.apply(1, keys(3, 5), clustered(2, DIMENSION, seed=13), keys())
+        store.apply(2, keys(8), clustered(1, DIMENSION, seed=14), keys(5))
+        assert store.holds(keys(1, 3, 5, 8, 9)).tolist() == [False, True, False, True, False]
+        assert store.holds(keys()).tolist() == []
+
+    def test_recall_and_files_of_a_few_are_perfect(self, store: Replica) -> None:
+        store.apply(1, np.arange(6), clustered(6, DIMENSION, seed=19), keys())
+        assert store.measure_recall(clustered(4, DIMENSION, seed=20)) == 1.0
+        assert store.verify() == []
+
+
+class TestNumpyStore(ReplicaContract):
     @pytest.fixture
-    def store(self, tmp_path: Path) -> VectorStore:
+    def store(self) -> Replica:
+        return NumpyStore(DIMENSION)
+
+
+class TestFaissStore(ReplicaContract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Replica:
         return FaissStore(DIMENSION, tmp_path / "vectors", key=KEY)
 
 
@@ -32,9 +87,9 @@ class CompactingStore(FaissStore):
         assert self.compact()
 
 
-class TestCompactedFaissStore(StoreContract):
+class TestCompactedFaissStore(ReplicaContract):
     @pytest.fixture
-    def store(self, tmp_path: Path) -> VectorStore:
+    def store(self, tmp_path: Path) -> Replica:
         return CompactingStore(DIMENSION, tmp_path / "vectors", key=KEY)
 
 
@@ -58,7 +113,7 @@ def pair(tmp_path: Path, approximate: dict[str, Any]) -> tuple[FaissStore, Numpy
     return store, oracle
 
 
-def recall(store: VectorStore, oracle: VectorStore, k: int, allowed_ids: Ids | None) -> float:
+def recall(store: Replica, oracle: Replica, k: int, allowed_ids: Ids | None) -> float:
     """Recall over 100 queries; every answer must be full, allowed, and scored exactly."""
     queries = clustered(100, DIMENSION, seed=99)
     allowed = None if allowed_ids is None else IdSet(allowed_ids)

@@ -19,9 +19,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from search.index.stores.base import IdSet, VectorStore
+from search.index.stores.base import IdSet
 from search.index.stores.faiss import frozen, plan, staging
 from search.index.stores.faiss.store import FaissStore
+from search.index.stores.replica import Replica
 from tests.numpy_store import NumpyStore
 from tests.search.index.stores.clusters import clustered
 
@@ -125,7 +126,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.sample().tolist() == self.oracle.sample().tolist()
 
 
-def contents(store: VectorStore) -> dict[int, list[float]]:
+def contents(store: Replica) -> dict[int, list[float]]:
     ids = store.ids()
     return dict(zip(ids.tolist(), store.fetch(ids).tolist(), strict=True))
 
