@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,8 @@ from catalog.storage import place
 from catalog.sweeping import sweep_pictures
 from embeddings import worker
 from embeddings.models import EmbeddingJob
-from tests.buckets.conftest import BUCKET
 from tests.conftest import picture
-from tests.servers.s3 import S3
+from tests.servers.s3 import BUCKET, S3
 
 pytestmark = [pytest.mark.servers, pytest.mark.django_db]
 MakeItem = Callable[..., Item]
@@ -131,7 +131,7 @@ def test_worker_lets_items_wait_while_the_bucket_is_silent(
     s3: S3, make_item: MakeItem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However often it tries: none fails for what is no fault of its own."""
-    monkeypatch.setattr("embeddings.jobs.POSTPONED", worker.jobs.timedelta())
+    monkeypatch.setattr("embeddings.jobs.POSTPONED", timedelta())
     items = [make_item(colour=colour) for colour in ("red", "green", "blue")]
     with s3.silent():
         for _ in range(5):
