@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError, connection
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -30,6 +31,8 @@ from embeddings.spaces import SpaceError
 from search.answer.query import QueryError
 
 logger = logging.getLogger(__name__)
+
+DATABASE_AWAY = "The database does not answer. The same request may succeed in a moment."
 
 
 class PayloadTooLarge(APIException):
@@ -149,6 +152,7 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+<<<<<<< HEAD
     """500; 507 where the disk is full, 503 where pictures cannot be stored: plain, or JSON."""
     exc = sys.exception()
     if (text := why_not_stored(exc)) is not None:
@@ -156,6 +160,30 @@ def server_error(request: HttpRequest) -> HttpResponse:
         if is_api(request):
             return JsonResponse({"detail": text}, status=status)
         return HttpResponse(text, status=status, content_type="text/plain")
+=======
+    """500; 507 where the disk is full, 503 where the database is away. JSON of the API's."""
+    failure = sys.exception()
+    if is_disk_full(failure):
+        return _refusal(request, DISK_FULL, status=507)
+    if _is_away(failure):
+        response = _refusal(request, DATABASE_AWAY, status=503)
+        response["Retry-After"] = str(Busy.wait)
+        return response
+>>>>>>> main
     if is_api(request):
         return JsonResponse({"detail": "The server failed; its log says why."}, status=500)
     return defaults.server_error(request)
+
+
+def _refusal(request: HttpRequest, detail: str, *, status: int) -> HttpResponse:
+    if is_api(request):
+        return JsonResponse({"detail": detail}, status=status)
+    return HttpResponse(detail, status=status, content_type="text/plain")
+
+
+def _is_away(exc: BaseException | None) -> bool:
+    """Whether it is the database that fails, not what was asked of it."""
+    if not isinstance(exc, (OperationalError, InterfaceError)):
+        return False
+    # SQLite calls it operational, too, where a statement is wrong.
+    return connection.vendor != "sqlite" or "locked" in str(exc)
