@@ -152,24 +152,15 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-<<<<<<< HEAD
-    """500; 507 where the disk is full, 503 where pictures cannot be stored: plain, or JSON."""
-    exc = sys.exception()
-    if (text := why_not_stored(exc)) is not None:
-        status = 507 if is_disk_full(exc) else 503
-        if is_api(request):
-            return JsonResponse({"detail": text}, status=status)
-        return HttpResponse(text, status=status, content_type="text/plain")
-=======
-    """500; 507 where the disk is full, 503 where the database is away. JSON of the API's."""
+    """500; 507 where the disk is full, 503 where the database or the pictures' place is away."""
     failure = sys.exception()
-    if is_disk_full(failure):
-        return _refusal(request, DISK_FULL, status=507)
-    if _is_away(failure):
-        response = _refusal(request, DATABASE_AWAY, status=503)
+    refusal = DATABASE_AWAY if _is_away(failure) else why_not_stored(failure)
+    if refusal is not None:
+        if is_disk_full(failure):
+            return _refusal(request, refusal, status=507)
+        response = _refusal(request, refusal, status=503)
         response["Retry-After"] = str(Busy.wait)
         return response
->>>>>>> main
     if is_api(request):
         return JsonResponse({"detail": "The server failed; its log says why."}, status=500)
     return defaults.server_error(request)
