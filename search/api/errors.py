@@ -156,7 +156,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     failure = sys.exception()
     if is_disk_full(failure):
         return _refusal(request, DISK_FULL, status=507)
-    if _is_away(failure):
+    if is_database_away(failure):
         response = _refusal(request, DATABASE_AWAY, status=503)
         response["Retry-After"] = str(Busy.wait)
         return response
@@ -171,7 +171,7 @@ def _refusal(request: HttpRequest, detail: str, *, status: int) -> HttpResponse:
     return HttpResponse(detail, status=status, content_type="text/plain")
 
 
-def _is_away(exc: BaseException | None) -> bool:
+def is_database_away(exc: BaseException | None) -> bool:
     """Whether it is the database that fails, not what was asked of it."""
     if not isinstance(exc, (OperationalError, InterfaceError)):
         return False
