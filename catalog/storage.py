@@ -34,8 +34,11 @@ def is_disk_full(error: BaseException | None) -> bool:
 class Pictured(Protocol):
     """What of an item its files are named after."""
 
-    item_id: str
-    image_hash: str
+    @property
+    def item_id(self) -> str: ...
+
+    @property
+    def image_hash(self) -> str: ...
 
 
 LINK_PREFIX = "linked"

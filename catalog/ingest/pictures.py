@@ -8,18 +8,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.core.files.base import ContentFile
 
 from catalog.ingest.images import CheckedImage, ImageRefused, check_image, read_bytes
 from catalog.ingest.records import ImageInput, LocalImage
-from catalog.models import Item
 from catalog.storage import LINK_PREFIX, CatalogStorage, image_upload_path, preview_upload_path
 
 MAX_LINKED_PATH: Final = 1000
 """Characters of a linked picture's path below its folder."""
 _MAX_FILENAME: Final = 255
+_storage: Final = CatalogStorage()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,16 @@ class Picture:
 
     def discard(self) -> None:
         """Delete the files that were stored for it."""
-        storage = CatalogStorage()
         for name in (self.preview, "" if self.linked_root else self.image):
             if name:
-                storage.delete(name)
+                _storage.delete(name)
+
+
+class _Named(NamedTuple):
+    """What files are named after, without the cost of a model's instance."""
+
+    item_id: str
+    image_hash: str
 
 
 def prepare_picture(
@@ -85,14 +91,13 @@ def prepare_picture(
 
 
 def _store(item_id: str, picture: Picture, checked: CheckedImage, data: bytes) -> Picture:
-    storage = CatalogStorage()
-    item = Item(item_id=item_id, image_hash=picture.image_hash)
+    item = _Named(item_id, picture.image_hash)
     if picture.linked_root is None:
-        name = storage.save(image_upload_path(item, f"image{checked.suffix}"), ContentFile(data))
+        name = _storage.save(image_upload_path(item, f"image{checked.suffix}"), ContentFile(data))
         picture = dataclasses.replace(picture, image=name)
     if checked.preview is not None:
         try:
-            name = storage.save(
+            name = _storage.save(
                 preview_upload_path(item, "preview.jpg"), ContentFile(checked.preview)
             )
         except BaseException:
@@ -109,8 +114,8 @@ def _serves(known: Known, local: LocalImage | None) -> bool:
     if linked:
         in_place = bool(path) and known.image.split("/", 2)[2] == path
     else:
-        in_place = not path and CatalogStorage().exists(known.image)
-    return in_place and (not known.preview or CatalogStorage().exists(known.preview))
+        in_place = not path and _storage.exists(known.image)
+    return in_place and (not known.preview or _storage.exists(known.preview))
 
 
 def _linked_path(local: LocalImage) -> str:
