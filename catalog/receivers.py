@@ -10,9 +10,10 @@ from django.db.models.signals import m2m_changed, post_delete, post_save, pre_de
 from django.dispatch import receiver
 
 from catalog.deletion import hold_items
+from catalog.linking import forget_linked_folders
 from catalog.models import Item, ItemChange, ItemWords, LinkedFolder, Tag
 from catalog.signals import items_changed, items_deleting
-from catalog.storage import delete_after_commit, forget_linked_folders
+from catalog.storage import delete_after_commit
 from catalog.words.writing import index_items
 
 _LOG: Final = f"INSERT INTO {ItemChange._meta.db_table} (item) VALUES (%s)"  # noqa: S608  a name
@@ -23,8 +24,7 @@ _losing: dict[int, list[int]] = {}
 @receiver(post_delete, sender=Item, dispatch_uid="catalog.delete_files")
 def delete_files(instance: Item, **_: Any) -> None:
     """Delete an item's own files once its deletion is committed."""
-    for name in filter(None, (instance.image.name, instance.preview.name)):
-        delete_after_commit(name)
+    delete_after_commit((instance.image.name, instance.preview.name))
 
 
 @receiver([post_save, post_delete], sender=LinkedFolder, dispatch_uid="catalog.linked_folders")

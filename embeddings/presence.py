@@ -58,7 +58,7 @@ def dead_here() -> set[str]:
         try:
             with file.open("rb") as stream:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (BlockingIOError, FileNotFoundError):
+        except OSError:  # it lives, was forgotten meanwhile, or is somebody else's
             continue
         dead.add(file.name)
     return dead

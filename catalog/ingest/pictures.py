@@ -14,12 +14,12 @@ from django.core.files.base import ContentFile
 
 from catalog.ingest.images import CheckedImage, ImageRefused, check_image, read_bytes
 from catalog.ingest.records import ImageInput, LocalImage
-from catalog.storage import LINK_PREFIX, CatalogStorage, image_upload_path, preview_upload_path
+from catalog.linking import is_linked
+from catalog.storage import CatalogStorage, image_upload_path, preview_upload_path
 
 MAX_LINKED_PATH: Final = 1000
 """Characters of a linked picture's path below its folder."""
 _MAX_FILENAME: Final = 255
-_storage: Final = CatalogStorage()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,9 +50,8 @@ class Picture:
 
     def discard(self) -> None:
         """Delete the files that were stored for it."""
-        for name in (self.preview, "" if self.linked_root else self.image):
-            if name:
-                _storage.delete(name)
+        ours = (self.preview, "" if self.linked_root else self.image)
+        CatalogStorage().delete_all(name for name in ours if name)
 
 
 class _Named(NamedTuple):
@@ -65,7 +64,7 @@ class _Named(NamedTuple):
 def prepare_picture(
     item_id: str, source: ImageInput, known: Known | None, *, store: bool
 ) -> Picture:
-    """Check a picture and store its files. Raises ImageRefused.
+    """Check a picture and store its files. Raises ImageRefused and PicturesUnavailable.
 
     A picture that the item already has, by hash, is neither decoded nor stored again.
     """
@@ -91,13 +90,13 @@ def prepare_picture(
 
 
 def _store(item_id: str, picture: Picture, checked: CheckedImage, data: bytes) -> Picture:
-    item = _Named(item_id, picture.image_hash)
+    storage, item = CatalogStorage(), _Named(item_id, picture.image_hash)
     if picture.linked_root is None:
-        name = _storage.save(image_upload_path(item, f"image{checked.suffix}"), ContentFile(data))
+        name = storage.save(image_upload_path(item, f"image{checked.suffix}"), ContentFile(data))
         picture = dataclasses.replace(picture, image=name)
     if checked.preview is not None:
         try:
-            name = _storage.save(
+            name = storage.save(
                 preview_upload_path(item, "preview.jpg"), ContentFile(checked.preview)
             )
         except BaseException:
@@ -109,13 +108,12 @@ def _store(item_id: str, picture: Picture, checked: CheckedImage, data: bytes) -
 
 def _serves(known: Known, local: LocalImage | None) -> bool:
     """Whether the files that the item has are where this ingestion wants them."""
-    linked = known.image.startswith(f"{LINK_PREFIX}/")
     path = _linked_path(local) if local else ""
-    if linked:
+    if is_linked(known.image):
         in_place = bool(path) and known.image.split("/", 2)[2] == path
     else:
-        in_place = not path and _storage.exists(known.image)
-    return in_place and (not known.preview or _storage.exists(known.preview))
+        in_place = not path and CatalogStorage().exists(known.image)
+    return in_place and (not known.preview or CatalogStorage().exists(known.preview))
 
 
 def _linked_path(local: LocalImage) -> str:
