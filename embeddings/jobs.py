@@ -34,6 +34,8 @@ clock, which all hosts share."""
 MAX_ATTEMPTS: Final = 3
 RETRY_DELAYS: Final = (timedelta(seconds=5), timedelta(seconds=30))
 """Wait after the first and the second failed attempt."""
+POSTPONED: Final = timedelta(seconds=10)
+"""Wait of an item that could not be read through no fault of its own."""
 WRITE_BATCH: Final = 1000
 """Rows a statement."""
 EMBED_PENDING: Final = "embeddings.tasks.embed_pending"
@@ -207,6 +209,12 @@ def fail(token: str, errors: dict[int, str]) -> None:
         for job in in_work(token).filter(item_id__in=errors).order_by("item"):
             delay = RETRY_DELAYS[min(job.attempts, len(RETRY_DELAYS) - 1)]
             _fail_attempt(job, errors[job.item_id], delay)
+
+
+def postpone(token: str, item_ids: Iterable[int]) -> None:
+    """Give items of a claim back as they were, to be tried again in a while."""
+    again = timezone.now() + POSTPONED
+    in_work(token).filter(item_id__in=item_ids).update(**_UNCLAIMED, run_after=again)
 
 
 def release(*tokens: str) -> None:

@@ -52,8 +52,11 @@ def prepare() -> None:
 
 
 def check_settings() -> None:
-    """Run the system checks; the first error is why we do not start."""
-    for message in checks.run_checks():
+    """Run the system checks; the first error is why we do not start.
+
+    Those of a deployment too: what is asked over the network is among them.
+    """
+    for message in checks.run_checks(include_deployment_checks=True):
         if message.is_serious():
             raise NotReadyError(f"{message.msg} {message.hint or ''}".strip())
 

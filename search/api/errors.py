@@ -25,7 +25,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as rest_exception_handler
 
-from catalog.storage import DISK_FULL, is_disk_full
+from catalog.storage import is_disk_full, why_not_stored
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from search.answer.query import QueryError
@@ -57,7 +57,7 @@ class EncoderUnavailable(APIException):
 
 
 class Busy(APIException):
-    """503: too many large pictures are being read; the same request may succeed in a moment."""
+    """503: too many large pictures are being read, or they cannot be; later it may succeed."""
 
     status_code = 503
     default_code = "busy"
@@ -152,12 +152,13 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500; 507 where the disk is full, 503 where the database is away. JSON of the API's."""
+    """500; 507 where the disk is full, 503 where the database or the pictures' place is away."""
     failure = sys.exception()
-    if is_disk_full(failure):
-        return _refusal(request, DISK_FULL, status=507)
-    if is_database_away(failure):
-        response = _refusal(request, DATABASE_AWAY, status=503)
+    refusal = DATABASE_AWAY if is_database_away(failure) else why_not_stored(failure)
+    if refusal is not None:
+        if is_disk_full(failure):
+            return _refusal(request, refusal, status=507)
+        response = _refusal(request, refusal, status=503)
         response["Retry-After"] = str(Busy.wait)
         return response
     if is_api(request):
