@@ -116,10 +116,14 @@ class Bucket(S3Storage):  # type: ignore[misc]  # untyped
                 Bucket=self.bucket_name, Key=self._normalize_name(name)
             )
             copy = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  handed out
-            with found["Body"] as body:
-                size = _copy(body, copy)
-            if size != found["ContentLength"]:
-                raise PicturesUnavailable(f"{self._called} broke off while it sent {name!r}.")
+            try:
+                with found["Body"] as body:
+                    size = _copy(body, copy)
+                if size != found["ContentLength"]:
+                    raise PicturesUnavailable(f"{self._called} broke off while it sent {name!r}.")
+            except BaseException:
+                copy.close()
+                raise
         copy.seek(0)
         modified = found["LastModified"].timestamp()
         return StoredFile(cast("BinaryIO", copy), name, size=size, modified=modified)
