@@ -116,10 +116,12 @@ class Bucket(S3Storage):  # type: ignore[misc]  # untyped
                 Bucket=self.bucket_name, Key=self._normalize_name(name)
             )
             copy = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  handed out
-            with found["Body"] as body:
-                size = _copy(body, copy)
-            if size != found["ContentLength"]:
-                raise PicturesUnavailable(f"{self._called} broke off while it sent {name!r}.")
+            try:
+                with found["Body"] as body:
+                    size = _copy(body, copy, whole=found["ContentLength"])
+            except BaseException:
+                copy.close()
+                raise
         copy.seek(0)
         modified = found["LastModified"].timestamp()
         return StoredFile(cast("BinaryIO", copy), name, size=size, modified=modified)
@@ -218,12 +220,14 @@ class Bucket(S3Storage):  # type: ignore[misc]  # untyped
         return PicturesUnavailable(f"{self._called} answers with an error: {exc}")
 
 
-def _copy(body: Any, copy: tempfile.SpooledTemporaryFile[bytes]) -> int:
-    """Copy what a peer sends, who may send a byte a second; returns the size."""
+def _copy(body: Any, copy: tempfile.SpooledTemporaryFile[bytes], *, whole: int) -> int:
+    """Copy what a peer sends, who may send a byte a second, or break off; returns the size."""
     until = time.monotonic() + WHOLE_SECONDS
     size = 0
     while chunk := body.read1(_CHUNK):
         size += copy.write(chunk)
         if time.monotonic() > until:
             raise PicturesUnavailable("The pictures' bucket sends too slowly.")
+    if size != whole:
+        raise PicturesUnavailable("The pictures' bucket broke off while it sent a picture.")
     return size

@@ -61,8 +61,11 @@ def why_not_stored(error: BaseException | None) -> str | None:
 class Pictured(Protocol):
     """What of an item its files are named after."""
 
-    item_id: str
-    image_hash: str
+    @property
+    def item_id(self) -> str: ...
+
+    @property
+    def image_hash(self) -> str: ...
 
 
 INCOMING: Final = ".incoming-"

@@ -41,7 +41,9 @@ def prepare() -> None:
     """
     check_settings()
     try:
-        with one_start_at_a_time(on_wait=lambda: say("Another host starts: waiting for it …")):
+        with one_start_at_a_time(
+            on_wait=lambda: say("Another start is under way: waiting for it …")
+        ):
             migrate()
             share_secret_key()
             open_model()

@@ -8,14 +8,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.core.files.base import ContentFile
 
 from catalog.ingest.images import CheckedImage, ImageRefused, check_image, read_bytes
 from catalog.ingest.records import ImageInput, LocalImage
 from catalog.linking import is_linked
-from catalog.models import Item
 from catalog.storage import CatalogStorage, image_upload_path, preview_upload_path
 
 MAX_LINKED_PATH: Final = 1000
@@ -55,6 +54,13 @@ class Picture:
         CatalogStorage().delete_all(name for name in ours if name)
 
 
+class _Named(NamedTuple):
+    """What files are named after, without the cost of a model's instance."""
+
+    item_id: str
+    image_hash: str
+
+
 def prepare_picture(
     item_id: str, source: ImageInput, known: Known | None, *, store: bool
 ) -> Picture:
@@ -84,8 +90,7 @@ def prepare_picture(
 
 
 def _store(item_id: str, picture: Picture, checked: CheckedImage, data: bytes) -> Picture:
-    storage = CatalogStorage()
-    item = Item(item_id=item_id, image_hash=picture.image_hash)
+    storage, item = CatalogStorage(), _Named(item_id, picture.image_hash)
     if picture.linked_root is None:
         name = storage.save(image_upload_path(item, f"image{checked.suffix}"), ContentFile(data))
         picture = dataclasses.replace(picture, image=name)

@@ -191,7 +191,7 @@ def test_pages_of_a_silent_bucket_are_there_and_its_pictures_are_503(
     assert (answer.status_code, answer["Retry-After"]) == (503, "5")
     assert answer["Cache-Control"] == "no-store"
     time.sleep(0.6)  # the rest of the bucket, which tests shorten
-    assert client.get(indexed_items["red"].image.url).status_code == 200
+    assert client.get(indexed_items["red"].image.url).getvalue() == picture("red")
 
 
 def test_a_picture_searched_with_lies_in_the_bucket(
@@ -206,7 +206,7 @@ def test_a_picture_searched_with_lies_in_the_bucket(
     page = client.get(answer["Location"])
     assert page.status_code == 200
     token = answer["Location"].partition("picture=")[2].partition("&")[0]
-    assert client.get(f"/media/queries/{token}.png").status_code == 200
+    assert client.get(f"/media/queries/{token}.png").getvalue()[:4] == b"\x89PNG"
     with s3.silent():
         assert client.get(answer["Location"]).status_code == 503
         assert searched().status_code == 503
