@@ -41,8 +41,8 @@ class Target:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def begin(self, source: Path) -> bool:
-        """Mark the database as the target of a move; False where this move began before.
+    def begin(self, source: Path) -> None:
+        """Mark the database as the target of this move, or find it marked.
 
         Raises MoveError where it holds anything else.
         """
@@ -52,15 +52,15 @@ class Target:
                 f"The database keeps text as {encoding}: make one with"
                 " CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0."
             )
-        found = self._row("SELECT to_regclass(%s) IS NOT NULL", MARK)[0]
-        if found:
+        (is_marked,) = self._row("SELECT to_regclass(%s) IS NOT NULL", MARK)
+        if is_marked:
             (begun,) = self._row("SELECT source FROM mmsearch_move")
             if begun != str(source):
                 raise MoveError(
                     f"A move of {begun} into this database is not complete. Complete it, or name"
                     " another database."
                 )
-            return False
+            return
         (there,) = self._row("SELECT count(*) FROM pg_tables WHERE schemaname = current_schema()")
         if there:
             raise MoveError(
@@ -70,7 +70,6 @@ class Target:
         with self._connection.transaction():
             self._connection.execute("CREATE TABLE mmsearch_move (source text, emptied boolean)")
             self._connection.execute("INSERT INTO mmsearch_move VALUES (%s, false)", [str(source)])
-        return True
 
     def make_tables(self, tables: Sequence[Table]) -> None:
         """Have the tables there, once without the rows that making them wrote."""
