@@ -28,6 +28,7 @@ class Pair:
             "MMSEARCH_DATABASE_URL": self.postgresql.url,
             "MMSEARCH_BROKER_URL": self.redis.url,
             "MMSEARCH_SECRET_KEY": KEY,
+            "MMSEARCH_MEDIA_URL": str(folder / "pictures"),
         }
         self.hosts = [self.host(name) for name in ("a", "b")]
 
