@@ -125,7 +125,7 @@ def _picture(first: Ours, second: Ours) -> list[str]:
     body, kind = picture_form("seen.jpg", small_picture(), item_id="seen")
     first.ask("POST", "/ingest_stream/", body, kind)
     first.wait(lambda: first.get("/api/v1/items/seen/")["state"] == "indexed", "a picture")
-    address = urlsplit(second.get("/api/v1/items/seen/")["image"]).path
+    address = urlsplit(second.get("/api/v1/items/seen/")["image_url"]).path
     status, shown = second.ask("GET", address)
     form, kind = picture_form("seen.jpg", small_picture(), top_n="1")
     _, answer = second.ask("POST", "/search_image/", form, kind)
