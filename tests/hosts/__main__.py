@@ -1,4 +1,4 @@
-"""`python -m tests.hosts [--items 20000] [--store pgvector]`: two hosts under load, then without each of their parts.
+"""Two hosts under load, then without each of their parts: `python -m tests.hosts --items 20000`.
 
 Needs what `make test-scale` needs. Prints tables in Markdown; exits with 1 where something is not
 as `docs/scale.md` claims.
