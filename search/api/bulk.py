@@ -24,6 +24,7 @@ from catalog.ingest.records import rejected
 from catalog.storage import why_not_stored
 from search.api import schema
 from search.api.bodies import refuse_longer_than
+from search.api.errors import DATABASE_AWAY, is_database_away
 from search.api.items import ITEM_ACTIONS, ItemViewSet
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def _answer(request: HttpRequest) -> Iterator[bytes]:
 
 
 def _outcomes(records: Iterator[ItemRecord | Outcome]) -> Iterator[Outcome]:
-    """What becomes of the records; where they find no room, each of the rest is told so."""
+    """What becomes of the records; where they find no room or no database, the rest is told so."""
     unanswered: deque[tuple[int | None, str]] = deque()
 
     def noted() -> Iterator[ItemRecord | Outcome]:
@@ -72,7 +73,7 @@ def _outcomes(records: Iterator[ItemRecord | Outcome]) -> Iterator[Outcome]:
             unanswered.popleft()
             yield outcome
     except (OSError, DatabaseError) as exc:
-        reason = why_not_stored(exc)
+        reason = DATABASE_AWAY if is_database_away(exc) else why_not_stored(exc)
         if reason is None:
             raise
         logger.error("Nothing more is stored: %s", exc)  # noqa: TRY400  the place says nothing

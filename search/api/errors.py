@@ -154,7 +154,7 @@ def is_api(request: HttpRequest) -> bool:
 def server_error(request: HttpRequest) -> HttpResponse:
     """500; 507 where the disk is full, 503 where the database or the pictures' place is away."""
     failure = sys.exception()
-    refusal = DATABASE_AWAY if _is_away(failure) else why_not_stored(failure)
+    refusal = DATABASE_AWAY if is_database_away(failure) else why_not_stored(failure)
     if refusal is not None:
         if is_disk_full(failure):
             return _refusal(request, refusal, status=507)
@@ -172,7 +172,7 @@ def _refusal(request: HttpRequest, detail: str, *, status: int) -> HttpResponse:
     return HttpResponse(detail, status=status, content_type="text/plain")
 
 
-def _is_away(exc: BaseException | None) -> bool:
+def is_database_away(exc: BaseException | None) -> bool:
     """Whether it is the database that fails, not what was asked of it."""
     if not isinstance(exc, (OperationalError, InterfaceError)):
         return False

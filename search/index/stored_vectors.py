@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
+from django.db.models import QuerySet
 
+from embeddings.models import Embedding
 from search.index.stores.base import Ids, Vectors
 
 logger = logging.getLogger(__name__)
@@ -17,8 +19,24 @@ LOAD_BATCH: Final = 20_000
 """Vectors read at a time."""
 
 
+StoredVector: TypeAlias = "tuple[int, bytes | memoryview[int]]"
+"""An item's key and its vector as it is stored."""
+
+
+def by_item(rows: QuerySet[Embedding]) -> Iterator[StoredVector]:
+    """The vectors in the order of their items, a statement a batch.
+
+    One statement for all would, behind a pool of connections, bring all into memory at once.
+    """
+    last = 0
+    ordered = rows.order_by("item_id").values_list("item_id", "vector")
+    while batch := list(ordered.filter(item_id__gt=last)[:LOAD_BATCH]):
+        yield from batch
+        last = batch[-1][0]
+
+
 def vector_batches(
-    rows: Iterator[tuple[int, bytes | memoryview[int]]],
+    rows: Iterator[StoredVector],
 ) -> Iterator[tuple[Ids, Vectors, Ids]]:
     """Stored vectors, LOAD_BATCH at a time: int64 (n,) item keys and float32 (n, d).
 

@@ -20,15 +20,18 @@ KEY: Final = "the same on both hosts"
 class Pair:
     """A context manager: the end of the block ends everything."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, store: str = "faiss") -> None:
         self._stack = contextlib.ExitStack()
         self.postgresql, self.redis = PostgreSQL(), Redis()
-        shared = {
+        self._folder = folder
+        self._shared = {
             "MMSEARCH_DATABASE_URL": self.postgresql.url,
             "MMSEARCH_BROKER_URL": self.redis.url,
             "MMSEARCH_SECRET_KEY": KEY,
+            "MMSEARCH_VECTOR_STORE": store,
+            "MMSEARCH_MEDIA_URL": str(folder / "pictures"),
         }
-        self.hosts = [Ours(folder / name, **shared) for name in ("a", "b")]
+        self.hosts = [self.host(name) for name in ("a", "b")]
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -42,6 +45,10 @@ class Pair:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def host(self, name: str) -> Ours:
+        """A host of this installation, not started, with an empty data folder."""
+        return Ours(self._folder / name, **self._shared)
 
     def embedded_by(self, host: Ours) -> int:
         """Items that a host has embedded so far, by its log."""

@@ -36,11 +36,18 @@ def begin(host: dict[str, str], **settings: str) -> subprocess.Popen[str]:
     )
 
 
+def start(host: dict[str, str], **settings: str) -> tuple[int, str]:
+    """Start a host; exit status and what it complained of."""
+    process = begin(host, **settings)
+    _, complaints = process.communicate()
+    return process.returncode, complaints
+
+
 def test_of_two_that_start_at_once_one_prepares_the_database(hosts: list[dict[str, str]]) -> None:
     starts = [begin(host, MMSEARCH_SECRET_KEY="shared") for host in hosts]
-    said = [start.communicate()[0] for start in starts]
+    said = [process.communicate()[0] for process in starts]
 
-    assert [start.returncode for start in starts] == [0, 0]
+    assert [process.returncode for process in starts] == [0, 0]
     assert sum("Preparing the database" in each for each in said) == 1
     assert sum("Administration: /admin/" in each for each in said) == 1
 
@@ -49,21 +56,20 @@ def test_a_host_with_another_secret_key_is_refused_while_others_live(
     hosts: list[dict[str, str]],
 ) -> None:
     first, second = hosts
-    assert begin(first, MMSEARCH_SECRET_KEY="one").wait() == 0
+    assert start(first, MMSEARCH_SECRET_KEY="one")[0] == 0
 
-    other = begin(second, MMSEARCH_SECRET_KEY="other")
+    status, complaints = start(second, MMSEARCH_SECRET_KEY="other")
 
-    _, said = other.communicate()
-    assert other.returncode == 1
-    assert said.splitlines()[-1].startswith(
+    assert status == 1
+    assert complaints.splitlines()[-1].startswith(
         "mmsearch: Another host works on this database with another secret key"
     )
-    assert begin(second, MMSEARCH_SECRET_KEY="one").wait() == 0
+    assert start(second, MMSEARCH_SECRET_KEY="one")[0] == 0
 
 
 def test_a_host_without_a_choice_has_the_model_of_the_others(hosts: list[dict[str, str]]) -> None:
     first, second = hosts
-    assert begin(first, MMSEARCH_SECRET_KEY="one", MMSEARCH_MODEL="other").wait() == 0
-    assert begin(second, MMSEARCH_SECRET_KEY="one").wait() == 0
+    assert start(first, MMSEARCH_SECRET_KEY="one", MMSEARCH_MODEL="other")[0] == 0
+    assert start(second, MMSEARCH_SECRET_KEY="one")[0] == 0
 
     assert (Path(second["MMSEARCH_DATA_DIR"]) / "model").read_text() == "other\n"

@@ -21,6 +21,11 @@ def test_two_hosts_work_as_one_and_outlive_each_of_their_parts(tmp_path: Path) -
         assert done.slowest_found_s < 1
         assert done.least_share >= 0.4
 
+        with pair.host("new") as third:
+            third.start()
+            third.manage("check_index")
+            assert len(third.found("a dog", 10)) == 10
+
         for death in deaths(pair):
             assert death.wrong == [], death
             assert death.allowed, death
