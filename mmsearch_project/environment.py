@@ -88,6 +88,21 @@ def service_url(name: str, drivers: Mapping[str, str]) -> str:
     return value
 
 
+def choice_or_url(
+    name: str, allowed: tuple[str, ...], drivers: Mapping[str, str], default: str
+) -> str:
+    """One of `allowed`, or a URL as `service_url` takes it."""
+    if "://" in text(name):
+        return service_url(name, drivers)
+    value = text(name) or default
+    if value not in allowed:
+        urls = (f"{scheme}://HOST:PORT" for scheme in drivers)
+        raise ImproperlyConfigured(
+            f"{name}={value!r}: choose one of {', '.join((*allowed, *urls))}."
+        )
+    return value
+
+
 def writable_folder(name: str, default: Path) -> Path:
     """A folder, made if absent. Raises ImproperlyConfigured where it cannot be written."""
     folder = Path(text(name) or default).expanduser().resolve()

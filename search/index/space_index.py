@@ -153,10 +153,16 @@ class SpaceIndex(ABC):
             self._loading_since = None
 
 
+def is_local() -> bool:
+    """Whether every process has the vectors for itself, rather than a server for all."""
+    return str(settings.MMSEARCH_VECTOR_STORE) == "faiss"
+
+
 def _build(space: EmbeddingSpace) -> SpaceIndex:
     from search.index.local_index import LocalIndex
+    from search.index.remote_index import RemoteIndex
 
-    return LocalIndex(space)
+    return LocalIndex(space) if is_local() else RemoteIndex(space)
 
 
 _indexes: PerSpace[SpaceIndex] = PerSpace(_build)

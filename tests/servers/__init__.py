@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from tests.servers.milvus import Milvus
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.redis import Redis
 
-__all__ = ["PostgreSQL", "Redis"]
+__all__ = ["Milvus", "PostgreSQL", "Redis"]
