@@ -28,12 +28,16 @@ from PIL import Image
 from benchmarks.load import percentile
 from benchmarks.material import PREPARED, captions, ensure_pictures
 from embeddings.encoders.base import Modality, Vectors, unit
+from search.index.stores.base import Ids, IdSet
+from search.index.stores.faiss.store import FaissStore
 
 BATCH_SIZES: Final = (1, 8, 32)
 FEWEST: Final = 3
 """Batches a figure, at least."""
 K: Final = 10
 QUERIES: Final = 300
+SHARES: Final = (0.0001, 0.01, 0.1, 0.5)
+"""Of the ids, that a filter allows."""
 
 
 def encoder(name: str, model: Path, seconds: float) -> list[dict[str, Any]]:
@@ -85,8 +89,6 @@ def index(database: Path) -> list[dict[str, Any]]:
     """The naive index and ours over the text vectors of a catalogue, one query at a time."""
     import faiss
 
-    from search.index.stores.faiss.store import FaissStore
-
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     found = connection.execute(
         "SELECT item_id, vector FROM embeddings_embedding WHERE modality = 'text' ORDER BY item_id"
@@ -117,13 +119,29 @@ def index(database: Path) -> list[dict[str, Any]]:
             _index_row("naive: IndexFlatL2", lambda query: naive.search(query, K), queries),
             _index_row(f"ours: {stats.kind}", lambda query: store.search(query, K), queries),
         ]
+        within = [_within(store, share, ids, vectors, queries) for share in SHARES]
     rows[0] |= {"recall": 1.0, "build_s": 0.0, "bytes": 4.0 * vectors.shape[1]}
     rows[1] |= {
         "recall": float(hits) / nearest.size,
         "build_s": built,
         "bytes": stats.bytes_per_vector,
     }
-    return [{"vectors": len(ids), **row} for row in rows]
+    return [{"vectors": len(ids), **row} for row in (*rows, *within)]
+
+
+def _within(
+    store: FaissStore, share: float, ids: Ids, vectors: Vectors, queries: Vectors
+) -> dict[str, Any]:
+    """The same store where only a random `share` of the ids is allowed."""
+    source = np.random.default_rng(1)
+    chosen = np.sort(source.choice(len(ids), max(K, round(share * len(ids))), replace=False))
+    allowed = IdSet(ids[chosen])
+    nearest = ids[chosen][np.argsort(-(queries @ vectors[chosen].T), axis=1)[:, :K]]
+    answers = [store.search(query[None], K, allowed=allowed)[0].ids for query in queries]
+    hits = sum(np.isin(truth, a).sum() for truth, a in zip(nearest, answers, strict=True))
+    name = f"ours, {share:.2%} allowed"
+    row = _index_row(name, lambda query: store.search(query, K, allowed=allowed), queries)
+    return row | {"recall": float(hits) / nearest.size, "build_s": 0.0, "bytes": 0.0}
 
 
 def _index_row(name: str, search: Callable[[Vectors], object], queries: Vectors) -> dict[str, Any]:

@@ -3,9 +3,9 @@
     python -m benchmarks.load < request.json
 
 Each client sends its next request when the last one is answered. The request on standard input is
-`{"port", "path", "clients", "seconds" | null, "texts": [...] | "pictures": [...]}`: bodies are used
-once each, and the load ends with them or with the time. It shares no interpreter lock with what it
-measures, and reaches the loopback alone.
+`{"port", "path", "clients", "seconds" | null, "texts": [...] | "pictures": [...], "beside": {}}`:
+bodies are used once each, and the load ends with them or with the time. It shares no interpreter
+lock with what it measures, and reaches the loopback alone.
 """
 
 from __future__ import annotations
@@ -106,9 +106,10 @@ async def _status(reader: asyncio.StreamReader) -> int:
     return int(head.split(b" ", 2)[1])
 
 
-def text_request(path: str, text: str) -> bytes:
-    """A POST of a JSON text query."""
-    return _request(path, "application/json", json.dumps({"query_text": text}).encode())
+def text_request(path: str, text: str, beside: dict[str, Any] | None = None) -> bytes:
+    """A POST of a JSON text query, with what is asked `beside` the text."""
+    name = "query_text" if path == "/search_text/" else "q"
+    return _request(path, "application/json", json.dumps({name: text, **(beside or {})}).encode())
 
 
 def picture_form(name: str, jpeg: bytes, **fields: str) -> tuple[bytes, str]:
@@ -147,7 +148,7 @@ def main() -> None:
     requests = (
         (picture_request(path, Path(name)) for name in asked["pictures"])
         if "pictures" in asked
-        else (text_request(path, text) for text in asked["texts"])
+        else (text_request(path, text, asked.get("beside")) for text in asked["texts"])
     )
     load = run_load(asked["port"], requests, clients=asked["clients"], seconds=asked.get("seconds"))
     json.dump(dataclasses.asdict(asyncio.run(load)), sys.stdout)

@@ -21,6 +21,7 @@ from benchmarks.servers import BenchmarkError, Ours, Server
 from benchmarks.stock import Plan, Stock
 
 PATH: Final = "/search_text/"
+API: Final = "/api/v1/search/"
 FASTEST: Final = 1500
 """Searches a second that no server here reaches: texts are made for that many."""
 STREAMS: Final = 4
@@ -105,6 +106,41 @@ class Rounds:
         asked = [str(path) for path in self.stock.pictures("small", 40 * self.plan.rounds)]
         return ours.load("/search_image/", clients=1, pictures=asked).summary()
 
+    def filtered(self, ours: Ours) -> dict[str, Row]:
+        """Searches of one client with facets, within a tenth and a hundredth of the catalogue.
+
+        Each beside the same without a filter.
+        """
+        ways: dict[str, Row] = {
+            "every item": {},
+            "a category, a tenth": {"category": ["shelf 3"]},
+            "a tag, a hundredth": {"tags": ["box 42"]},
+        }
+        rows: dict[str, list[Row]] = {way: [] for way in ways}
+        for _ in range(self.plan.rounds):
+            for way, beside in ways.items():
+                texts = self.stock.words(int(FASTEST * self.plan.seconds))
+                load = ours.load(
+                    API, clients=1, texts=texts, seconds=self.plan.seconds, beside=beside
+                )
+                rows[way].append(load.summary())
+        return {way: _middle(each) for way, each in rows.items()}
+
+    def building(self, ours: Ours) -> Row:
+        """Searches of one client, first alone, then while the starter's space is built."""
+        idle = [self._load(ours, 1, self.plan.seconds) for _ in range(self.plan.rounds)]
+        ours.manage("open_space", "starter")
+        ours.wait(lambda: _being_built(ours) > 0, "the first item in the new space")
+        busy: list[LoadResult] = []
+        while True:
+            result = self._load(ours, 1, 2.0)
+            if not _being_built(ours):
+                break  # it was complete within this round: it does not count
+            busy.append(result)
+        if not busy:
+            raise BenchmarkError("The space was built before searches beside it were measured.")
+        return {"idle": _pooled(idle), "busy": _pooled(busy)}
+
     def ingestion(
         self, ours: Ours, baseline: Baseline, size: str, way: str, *, bare: Callable[[], float]
     ) -> Row:
@@ -186,6 +222,12 @@ class Rounds:
         row = work()
         cpu = 100 * (cpu_seconds(processes) - before) / (time.perf_counter() - began)
         return {**row, "cpu": cpu, "memory_mb": memory_mb(processes)}
+
+
+def _being_built(ours: Ours) -> int:
+    """Items done in the space that is being built; 0 where none is, or nothing is done yet."""
+    spaces = ours.get("/stats/")["spaces"]
+    return sum(space["done"] for space in spaces if space["state"] == "building")
 
 
 def _batch(server: Server, paths: list[Path]) -> float:

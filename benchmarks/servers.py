@@ -283,6 +283,6 @@ class Ours(Server):
                     words = child.cmdline()
                     if "mmsearch_project.cluster" in words:
                         roles["worker"] += family(child.pid)
-                    elif not {"mmsearch_project.preparation", "manage.py"} & set(words):
+                    elif not {"mmsearch_project.preparation", "mmsearch_project.demo"} & set(words):
                         roles["web"] += family(child.pid)
         return roles

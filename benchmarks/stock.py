@@ -52,13 +52,19 @@ class Stock:
         self._pictures = material.ensure_pictures()
 
     def captions(self, count: int) -> Path:
-        """A CSV of captions, as `ingest_dataset` reads it."""
+        """A CSV of captions, as `ingest_dataset` reads it.
+
+        A tenth of them has each category, a hundredth each tag.
+        """
         path = self.folder / f"captions-{count}.csv"
         texts: Iterator[str] = islice(material.captions(seed=5), count)
         with path.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow(("id", "caption"))
-            writer.writerows((f"item-{number}", text) for number, text in enumerate(texts))
+            writer.writerow(("id", "caption", "category", "tags"))
+            writer.writerows(
+                (f"item-{number}", text, f"shelf {number % 10}", f"box {number % 100}")
+                for number, text in enumerate(texts)
+            )
         return path
 
     def words(self, count: int) -> list[str]:

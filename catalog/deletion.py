@@ -27,25 +27,43 @@ def delete_items(items: QuerySet[Item]) -> Iterator[int]:
     go after the commit.
     """
     last = 0
-    while batch := _delete_batch(items.filter(pk__gt=last)):
-        last = batch[-1]
-        yield len(batch)
+    while True:
+        found, deleted = _delete_batch(items.filter(pk__gt=last))
+        if not found:
+            return
+        last = found[-1]
+        yield deleted
 
 
-def _delete_batch(items: QuerySet[Item]) -> list[int]:
-    """Delete the first items by primary key, past their own signals; returns which."""
+def _delete_batch(items: QuerySet[Item]) -> tuple[list[int], int]:
+    """Delete the first items by primary key, past their own signals; returns which, and how many.
+
+    Some of them may be gone by then.
+    """
     with transaction.atomic():
-        names = dict.fromkeys(items.order_by("pk").values_list("pk", "image", "preview")[:BATCH])
-        batch = list(dict.fromkeys(pk for pk, _, _ in names))
+        found = list(items.order_by("pk").values_list("pk", flat=True)[:BATCH])
+        batch = hold_items(dict.fromkeys(found))
+        names = Item.objects.filter(pk__in=batch).values_list("image", "preview")
+        files = [name for pair in names for name in pair if name]
         if batch:
             items_deleting.send(Item, item_ids=batch)
             Item.tags.through.objects.filter(item__in=batch).delete()
             # `delete()` would load every item, and ask for each what the signal did for all.
             gone = Item.objects.filter(pk__in=batch)
             gone._raw_delete(gone.db)  # noqa: SLF001
-        for name in (name for _, *files in names for name in files if name):
+        for name in files:
             delete_after_commit(name)
-    return batch
+    return found, len(batch)
+
+
+def hold_items(pks: Iterable[int]) -> list[int]:
+    """Hold items to the end of the transaction that deletes them; returns those there are.
+
+    Nothing comes to refer to one meanwhile: it would be left when the item is gone. Before anything
+    else of theirs is touched, so that all who write wait in the same order.
+    """
+    held = Item.objects.filter(pk__in=list(pks)).select_for_update().order_by("pk")
+    return list(held.values_list("pk", flat=True))
 
 
 def items_of_ids(

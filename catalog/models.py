@@ -46,6 +46,36 @@ class LinkedFolder(models.Model):
         return self.path
 
 
+class Installation(models.Model):
+    """What all hosts of this database have in common: one row, from the first start on."""
+
+    class Demo(models.TextChoices):
+        """What became of the demo catalogue."""
+
+        LOADING = "loading", "wanted, and not yet loaded to the end: the next start goes on"
+        SETTLED = "settled", "loaded, or not wanted: who deletes the items does not get them back"
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
+    key_digest = models.CharField(
+        max_length=64, blank=True, help_text="Of the secret key: hosts with another are refused."
+    )
+    model = models.CharField(max_length=1000, blank=True, help_text="What was last started with.")
+    demo = models.CharField(max_length=7, choices=Demo, blank=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(id=1), name="one_installation"),
+        ]
+
+    def __str__(self) -> str:
+        return "this installation"
+
+    @classmethod
+    def current(cls) -> Installation:
+        """The row, made where there is none yet."""
+        return cls.objects.get_or_create(pk=1)[0]
+
+
 class Dataset(models.Model):
     """A file or folder that was ingested; its items are those that it was the last to name."""
 

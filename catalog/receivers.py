@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
 from django.dispatch import receiver
 
+from catalog.deletion import hold_items
 from catalog.models import Item, ItemChange, ItemWords, LinkedFolder, Tag
 from catalog.signals import items_changed, items_deleting
 from catalog.storage import delete_after_commit, forget_linked_folders
@@ -82,6 +83,7 @@ def forget_words(item_ids: Sequence[int], **_: Any) -> None:
 
 @receiver(pre_delete, sender=Item, dispatch_uid="catalog.log_deletion")
 def log_deletion(instance: Item, **_: Any) -> None:
+    hold_items([instance.pk])
     log_changes([instance.pk])
 
 

@@ -1,6 +1,6 @@
 """The durable queue: one row an item that waits, claimed by compare-and-swap under a lease.
 
-django-q2 carries only nudges. Losing one loses nothing: the rows stay, and the sweep finds them.
+django-q2 carries only nudges. Losing one loses nothing: the rows stay, and every host looks.
 Whatever runs per batch reads a batch of rows, however long the queue is.
 """
 
@@ -9,35 +9,37 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import os
-import socket
+import secrets
 import threading
-import uuid
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-import psutil
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Exists, Max, OuterRef, QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from catalog.models import Item
+from embeddings import presence
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
 from embeddings.spaces import items_lacking_vectors, live_spaces
 
 logger = logging.getLogger(__name__)
 
-LEASE: Final = timedelta(seconds=120)
-"""Renewed while the work lasts; where it ends, the process is taken for dead."""
+LEASE: Final = timedelta(seconds=30)
+"""Renewed while the work lasts; where it ends, the process is taken for dead. By the database's
+clock, which all hosts share."""
 MAX_ATTEMPTS: Final = 3
 RETRY_DELAYS: Final = (timedelta(seconds=5), timedelta(seconds=30))
 """Wait after the first and the second failed attempt."""
 WRITE_BATCH: Final = 1000
 """Rows a statement."""
 EMBED_PENDING: Final = "embeddings.tasks.embed_pending"
-"""The task that a nudge asks for."""
+"""The task that a nudge asks for,"""
+EMBED_TIMEOUT: Final = 600
+"""and after how many seconds it counts as hung."""
 _UNCLAIMED: Final = {"claimed_by": "", "claimed_until": None}
 OUTDATED: Final = "outdated"
 """In place of the hash of the part that a vector was made from: it is to be made again."""
@@ -137,10 +139,12 @@ def claim(spaces: Iterable[EmbeddingSpace], limit: int, *, beside: bool = False)
     A job with an error is suspected of causing it. It is claimed alone, and not `beside` others in
     work, so that an item which kills the process takes no others with it.
     """
-    token = f"{process_name()}:{uuid.uuid4().hex[:12]}"
+    token = f"{presence.process_id()}:{secrets.token_hex(6)}"
     with transaction.atomic():
         for space in spaces:
-            if waiting := list(claimable(space).values_list("pk", "error")[:limit]):
+            # What another host is just claiming is passed over, where the database can do that.
+            free = claimable(space).select_for_update(skip_locked=True, no_key=True)
+            if waiting := list(free.values_list("pk", "error")[:limit]):
                 break
         else:
             return None
@@ -151,7 +155,7 @@ def claim(spaces: Iterable[EmbeddingSpace], limit: int, *, beside: bool = False)
         # By key and no more: with space and time, SQLite would look the keys up in the whole queue.
         EmbeddingJob.objects.filter(
             pk__in=[pk for pk, _ in chosen], claimed_until__isnull=True
-        ).update(claimed_by=token, claimed_until=timezone.now() + LEASE)
+        ).update(claimed_by=token, claimed_until=Now() + LEASE)
         owned = in_work(token).order_by("pk")
         return Claim(space, token, tuple(owned.values_list("item_id", flat=True)), alone)
 
@@ -169,7 +173,7 @@ def holding(tokens: Collection[str]) -> Iterator[None]:
     def renew() -> None:
         while not ended.wait(LEASE.total_seconds() / 3):
             try:
-                in_work(*tokens).update(claimed_until=timezone.now() + LEASE)
+                _renew(tokens)
             except DatabaseError:
                 logger.warning("Leases could not be renewed; the next third tries again")
         connection.close()
@@ -189,10 +193,18 @@ def holding(tokens: Collection[str]) -> Iterator[None]:
     release(*tokens)
 
 
+def _renew(tokens: Collection[str]) -> None:
+    """Begin the leases anew; jobs that another transaction has in hand wait for the next time."""
+    with transaction.atomic():
+        held = in_work(*tokens).select_for_update(skip_locked=True, no_key=True)
+        jobs = EmbeddingJob.objects.filter(pk__in=list(held.values_list("pk", flat=True)))
+        jobs.update(claimed_until=Now() + LEASE)
+
+
 def fail(token: str, errors: dict[int, str]) -> None:
     """Record why items of a claim failed: they wait for another attempt, or fail for good."""
     with transaction.atomic():
-        for job in in_work(token).filter(item_id__in=errors):
+        for job in in_work(token).filter(item_id__in=errors).order_by("item"):
             delay = RETRY_DELAYS[min(job.attempts, len(RETRY_DELAYS) - 1)]
             _fail_attempt(job, errors[job.item_id], delay)
 
@@ -208,10 +220,12 @@ def reclaim_dead() -> int:
     Returns how many jobs. Those that were in work with others become suspects, one that was in
     work alone has failed an attempt.
     """
-    now = timezone.now()
+    dead = presence.dead_here()
     claimed = EmbeddingJob.objects.filter(claimed_until__isnull=False).order_by()
-    leases = claimed.values_list("claimed_by").annotate(until=Max("claimed_until"))
-    lost = [token for token, until in leases if until < now or not _may_be_alive(token)]
+    leases = claimed.values("claimed_by").annotate(until=Max("claimed_until"))
+    over = set(leases.filter(until__lt=Now()).values_list("claimed_by", flat=True))
+    held = leases.values_list("claimed_by", flat=True) if dead else ()
+    lost = over | {token for token in held if token.partition(":")[0] in dead}
     count = 0
     for token in lost:
         with transaction.atomic():
@@ -220,36 +234,18 @@ def reclaim_dead() -> int:
                 _fail_attempt(suspect, DIED, timedelta())
                 count += 1
             count += in_work(token).update(**_UNCLAIMED, error=SUSPECTED)
+    presence.forget(dead)
     return count
 
 
-def process_name() -> str:
-    """This process, recognisable on its host even after the process number is used again."""
-    return _name_process(psutil.Process(os.getpid()))
-
-
 def nudge() -> None:
-    """Ask a worker to look at the queue. A lost nudge is healed by the sweep."""
+    """Ask a worker to look at the queue. A lost nudge is healed by their own looks."""
     from django_q.tasks import async_task
 
     try:
-        async_task(EMBED_PENDING, q_options={"timeout": 600})
-    except Exception:
-        logger.exception("The job broker took no nudge; the next sweep starts the work")
-
-
-def _name_process(process: psutil.Process) -> str:
-    return f"{socket.gethostname()[:40]}:{process.pid}:{int(process.create_time() * 100)}"
-
-
-def _may_be_alive(token: str) -> bool:
-    host, pid, _ = token.split(":", 2)
-    if host != socket.gethostname()[:40]:
-        return True  # cannot know: its lease will end
-    try:
-        return token.startswith(_name_process(psutil.Process(int(pid))))
-    except (psutil.NoSuchProcess, ValueError):
-        return False
+        async_task(EMBED_PENDING, q_options={"timeout": EMBED_TIMEOUT})
+    except Exception as exc:  # noqa: BLE001  of whichever driver
+        logger.warning("The job broker took no nudge (%s); workers look for themselves", exc)
 
 
 def _fail_attempt(job: EmbeddingJob, error: str, delay: timedelta) -> None:
@@ -278,7 +274,8 @@ def _enqueue(space: EmbeddingSpace, item_ids: list[int]) -> int:
     """Write the jobs of one chunk, inside a transaction; nudges a worker that may be idle."""
     # One that has a job and all its vectors: its content is again what it was before the job.
     wanted = items_lacking_vectors(space) | Item.objects.filter(Exists(_job_of_item(space)))
-    item_ids = sorted(wanted.filter(pk__in=item_ids).order_by().values_list("pk", flat=True))
+    held = wanted.filter(pk__in=item_ids).select_for_update(no_key=True).order_by("pk")
+    item_ids = list(held.values_list("pk", flat=True))
     # A tried job waits out its delay without a nudge; a fresh one has its nudge on the way.
     oldest_error = claimable(space).values_list("error", flat=True).first()
     _write_rows(space, item_ids)

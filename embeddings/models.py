@@ -132,13 +132,19 @@ class SpaceSwitch(models.Model):
         return f"switch to {self.target}"
 
 
-class ServingProcess(models.Model):
-    """A process that answers searches, while it is alive: its row expires without a heartbeat.
+class LivingProcess(models.Model):
+    """A process that answers or works, while it is alive: its row expires without a heartbeat.
 
     Host and process number are for people. Containers share both, so the id is random.
     """
 
+    class Role(models.TextChoices):
+        STARTING = "starting"
+        SERVING = "serving"
+        WORKING = "working"
+
     id = models.CharField(primary_key=True, max_length=16, editable=False)
+    role = models.CharField(max_length=8, choices=Role, default=Role.SERVING)
     host = models.CharField(max_length=100)
     pid = models.PositiveIntegerField()
     started_at = models.DateTimeField(auto_now_add=True)
@@ -151,10 +157,13 @@ class ServingProcess(models.Model):
         help_text="The target of the announced switch, once it could answer here.",
     )
     problem = models.TextField(blank=True, help_text="Why the target cannot answer here.")
+    reads_from = models.JSONField(
+        default=dict, help_text="By space, from where on it needs the change log."
+    )
 
     class Meta:
         ordering: ClassVar = ["started_at"]
-        verbose_name_plural = "serving processes"
+        verbose_name_plural = "living processes"
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"

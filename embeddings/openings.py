@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from django.conf import settings
 from django.db import transaction
 
 from embeddings.encoders.base import EncoderError
@@ -35,14 +34,15 @@ def ask(model: str, *, is_wish: bool = True) -> SpaceOpening:
     return opening
 
 
-def ask_at_start(*, last_model: str) -> None:
-    """Have the worker look at `MMSEARCH_MODEL`, and at the active space's model for changes.
+def ask_at_start(model: str, *, last_model: str) -> None:
+    """Have the worker look at `model`, the chosen one, and at the active space's for changes.
 
-    The setting is a wish where it differs from `last_model`, that of the last start: where it is as
-    it was, another space may have been activated by hand since, and goes on answering.
+    The choice is a wish where it differs from `last_model`, that of the last start on any host:
+    where it is as it was, another space may have been activated by hand since, and goes on
+    answering.
     """
     active = require_active_space()
-    model = located(settings.MMSEARCH_MODEL)
+    model = located(model)
     if model != located(last_model or active.source):
         ask(model)
     elif Path(model).name == active.model:  # a directory, which may have moved

@@ -12,13 +12,15 @@ from django_q.signals import post_spawn, pre_execute
 
 from catalog.models import Item
 from catalog.signals import items_deleting, items_saved
-from embeddings import jobs, liveness, model_lock, schedules
-from embeddings.models import Embedding, EmbeddingJob, VectorChange
+from embeddings import jobs, model_lock, presence, schedules
+from embeddings.change_log import hold_logs, write_lines
+from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace
 
 logger = logging.getLogger(__name__)
 
 schedules.each_minute("sweep", "embeddings.tasks.sweep")
 schedules.each_day("sweep files", "embeddings.tasks.sweep_files")
+schedules.each_minute_on_each_host("sweep models", "embeddings.tasks.sweep_models")
 
 
 @receiver(post_save, sender=Item, dispatch_uid="embeddings.enqueue_item")
@@ -46,11 +48,10 @@ def remove_vectors(item_ids: Sequence[int], **_: Any) -> None:
 
 
 def _log_removals(item_ids: Sequence[int]) -> None:
+    """Log what the items have, and see to it that no more vectors come before they are gone."""
+    hold_logs(EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED))
     keys = Embedding.objects.filter(item__in=item_ids)
-    VectorChange.objects.bulk_create(
-        VectorChange(space_id=space_id, modality=modality, vector_item=item_id)
-        for space_id, modality, item_id in keys.values_list("space_id", "modality", "item_id")
-    )
+    write_lines(keys.values_list("space_id", "modality", "item_id"))
 
 
 @receiver(pre_execute, dispatch_uid="embeddings.let_go_of_model")
@@ -63,7 +64,7 @@ def let_go_of_model(task: dict[str, Any], **_: Any) -> None:
 @receiver(post_spawn, dispatch_uid="embeddings.start_worker")
 def start_worker(**_: Any) -> None:
     """Say that a worker lives, and begin with what the last one left."""
-    liveness.hold()
+    presence.Presence(presence.Role.WORKING).begin()
     from embeddings.tasks import sweep
 
     try:

@@ -11,6 +11,8 @@ from django.dispatch import receiver
 
 _DECLARED: Final[dict[str, dict[str, Any]]] = {}
 """Fields of django-q2's row by the schedule's name."""
+_ON_EACH_HOST: Final[dict[str, str]] = {}
+"""Functions by name."""
 
 
 def each_minute(name: str, function: str) -> None:
@@ -23,10 +25,21 @@ def each_day(name: str, function: str) -> None:
     _DECLARED[name] = {"func": function, "schedule_type": "D"}
 
 
+def each_minute_on_each_host(name: str, function: str) -> None:
+    """Declare that every host runs `function` each minute, which concerns its own data folder."""
+    _ON_EACH_HOST[name] = function
+
+
+def on_each_host() -> list[str]:
+    """The functions that every host runs each minute; no rows stand for them."""
+    return list(_ON_EACH_HOST.values())
+
+
 def ensure() -> None:
     """Write the declared schedules that are missing or changed."""
     from django_q.models import Schedule
 
+    Schedule.objects.filter(name__in=_ON_EACH_HOST).delete()
     for name, fields in _DECLARED.items():
         Schedule.objects.update_or_create(name=name, defaults=fields)
 

@@ -17,8 +17,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from embeddings import serving_processes
-from embeddings.models import EmbeddingJob, EmbeddingSpace, ServingProcess, SpaceSwitch
+from embeddings import presence
+from embeddings.models import EmbeddingJob, EmbeddingSpace, LivingProcess, SpaceSwitch
 from embeddings.spaces import SpaceError, active_space
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Outlook:
     """Whether serving processes make it warm by now."""
     lacking: int
     """Items that the active space finds and the target does not yet, as far as they count."""
-    cold: tuple[ServingProcess, ...]
+    cold: tuple[LivingProcess, ...]
     """Serving processes in which the target cannot answer yet."""
 
     def __str__(self) -> str:
@@ -156,9 +156,9 @@ def _is_announced(switch: SpaceSwitch) -> bool:
     return switch.incomplete_too or switch.target.complete_since is not None
 
 
-def _cold(target: EmbeddingSpace) -> QuerySet[ServingProcess]:
-    return serving_processes.alive().exclude(warm=target)
+def _cold(target: EmbeddingSpace) -> QuerySet[LivingProcess]:
+    return presence.alive(presence.Role.SERVING).exclude(warm=target)
 
 
-def _named(process: ServingProcess) -> str:
+def _named(process: LivingProcess) -> str:
     return f"{process}: {process.problem}" if process.problem else str(process)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,9 +11,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from catalog.sweeping import GRACE, sweep_pictures
-from embeddings import jobs, liveness, model_lock, openings, per_space, switching, worker
+from embeddings import jobs, model_lock, openings, per_space, stopping, switching, worker
 from embeddings.encoders.finding.outdated import sweep_prepared
 from embeddings.models import EmbeddingSpace, SpaceOpening
+from embeddings.one_a_host import only_one
 from embeddings.opening import note_complete
 from embeddings.overview import outline
 from embeddings.spaces import live_spaces
@@ -39,15 +37,15 @@ def embed_pending() -> int:
     Where another holds the model and has nothing to do, the nudge is for that one.
     """
     until = time.monotonic() + TIME_SLICE
-    with _the_only_one("embedding.lock") as is_ours:
+    with only_one("embedding") as is_ours:
         if not is_ours:
             return 0
         if not model_lock.take():
             jobs.nudge()
             return 0
-        report = worker.drain(until=lambda: liveness.is_stopping() or time.monotonic() > until)
+        report = worker.drain(until=lambda: stopping.is_stopping() or time.monotonic() > until)
     # Also for what came after the last claim, whose nudge found the lock held.
-    if not liveness.is_stopping() and jobs.is_waiting(worker.usable_spaces()):
+    if not stopping.is_stopping() and jobs.is_waiting(worker.usable_spaces()):
         jobs.nudge()
         for line in outline().news:
             logger.info("%s", line)
@@ -84,7 +82,7 @@ def sweep() -> int:
 
 def open_asked() -> int:
     """Open the spaces that were asked for; returns how many."""
-    with _the_only_one("opening.lock") as is_ours:
+    with only_one("opening") as is_ours:
         return openings.open_asked() if is_ours else 0
 
 
@@ -95,21 +93,13 @@ def _look_at_spaces() -> None:
     switching.advance()
 
 
-@contextlib.contextmanager
-def _the_only_one(name: str) -> Iterator[bool]:
-    """Whether no other process of this host is inside; it stays so to the end of the block."""
-    with (settings.MMSEARCH_DATA_DIR / name).open("ab") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
 def sweep_files(grace: float = GRACE) -> int:
-    """Delete files that nothing names any more; returns how many files and folders."""
+    """Delete pictures that nothing names any more; returns how many files."""
+    return sweep_pictures(grace=grace)
+
+
+def sweep_models(grace: float = GRACE) -> int:
+    """Delete what this host prepared of models that no space uses; returns how many folders."""
     spaces = EmbeddingSpace.objects.exclude(state=EmbeddingSpace.State.RETIRED)
     in_use = set(spaces.values_list("model", "revision"))
-    prepared = sweep_prepared(settings.MMSEARCH_MODEL_DIR, in_use=in_use, grace=grace)
-    return prepared + sweep_pictures(grace=grace)
+    return sweep_prepared(settings.MMSEARCH_MODEL_DIR, in_use=in_use, grace=grace)

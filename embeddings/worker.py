@@ -20,9 +20,10 @@ from catalog.models import Item
 from catalog.resources import log_resources
 from embeddings import encoding, jobs
 from embeddings.backends import encoder_of
+from embeddings.change_log import hold_logs, write_lines
 from embeddings.encoders.base import EncoderError, Modality
 from embeddings.encoding import Encoded, Key, Stored
-from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from embeddings.models import Embedding, EmbeddingSpace
 from embeddings.pace import Pace
 from embeddings.parts import PARTS
 from embeddings.spaces import live_spaces
@@ -236,18 +237,18 @@ def _commit(batch: _Batch, embedded: Collection[int], vectors: dict[Key, Stored]
     space = batch.claim.space
     hash_fields = [PARTS[modality].hash_field for modality in space.covers]
     with transaction.atomic():
-        # On PostgreSQL the row lock makes `seq` grow in commit order; SQLite has one writer anyway.
-        space = EmbeddingSpace.objects.select_for_update().get(pk=space.pk)
+        items = Item.objects.filter(pk__in=embedded).select_for_update(no_key=True).order_by("pk")
+        unchanged = {
+            pk
+            for pk, *hashes in items.values_list("pk", *hash_fields)
+            if hashes == [getattr(batch.items[pk], field) for field in hash_fields]
+        }
+        (space,) = hold_logs(EmbeddingSpace.objects.filter(pk=space.pk))
         if space.state == EmbeddingSpace.State.RETIRED:
             return 0
         ours = jobs.in_work(batch.claim.token)
-        now = ours.values_list("item_id", *(f"item__{field}" for field in hash_fields))
-        current = {
-            pk
-            for pk, *hashes in now
-            if pk in embedded
-            and hashes == [getattr(batch.items[pk], field) for field in hash_fields]
-        }
+        held = ours.select_for_update(no_key=True).order_by("item")
+        current = unchanged & set(held.values_list("item_id", flat=True))
         rows = [
             Embedding(
                 space=space,
@@ -269,10 +270,7 @@ def _commit(batch: _Batch, embedded: Collection[int], vectors: dict[Key, Stored]
         for pk, modality in gone:
             Embedding.objects.filter(space=space, item_id=pk, modality=modality).delete()
         changed = {(row.item_id, row.modality) for row in rows} | set(gone)
-        VectorChange.objects.bulk_create(
-            VectorChange(space=space, modality=modality, vector_item=pk)
-            for pk, modality in sorted(changed)
-        )
+        write_lines((space.pk, modality, pk) for pk, modality in sorted(changed))
         ours.filter(item_id__in=current).delete()
         jobs.release(batch.claim.token)  # edited while they were encoded: they wait again
     return len(current)

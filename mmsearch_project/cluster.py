@@ -19,6 +19,7 @@ from typing import Final
 
 import django
 from django_q import cluster
+from django_q.pusher import pusher
 
 from mmsearch_project.processes import follow_parent
 
@@ -43,6 +44,19 @@ def _die_with_parent() -> None:
 class Sentinel(cluster.Sentinel):  # type: ignore[misc]  # django_q has no types
     """Guards the cluster; ends with it where a process dies out of turn."""
 
+    def start(self) -> None:
+        """Begin, whether or not the queue answers: the host's own tasks do not come from there."""
+        self.spawn_cluster()
+        self.guard()
+
+    def spawn_pusher(self) -> BaseProcess:
+        """Start the process that fetches tasks, from the queue and of the host itself."""
+        from embeddings.host_tasks import HostTasks
+
+        source = HostTasks(self.broker)
+        process: BaseProcess = self.spawn_process(pusher, self.task_queue, self.event_out, source)
+        return process
+
     def reincarnate(self, process: BaseProcess) -> None:
         """Replace a worker that timed out (0) or was recycled (-2); end after any other death."""
         timer = getattr(process, "timer", None)
@@ -59,10 +73,10 @@ class Cluster(cluster.Cluster):  # type: ignore[misc]  # django_q has no types
     stopping = False
 
     def sig_handler(self, signum: int, frame: FrameType | None) -> None:
-        from embeddings import liveness
+        from embeddings import stopping
 
         self.stopping = True
-        liveness.stop()
+        stopping.stop()
         super().sig_handler(signum, frame)
 
 

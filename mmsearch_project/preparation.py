@@ -21,6 +21,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from mmsearch_project import demo
 from mmsearch_project import environment as env
+from mmsearch_project.beside_hosts import one_start_at_a_time, share_secret_key
 
 STARTER_NOTICE = """\
 The starter model is in use. It is small and for trying out; for real use start with
@@ -39,10 +40,12 @@ def prepare() -> None:
     """
     check_settings()
     try:
-        migrate()
-        open_model()
-        make_first_login()
-        demo.plan()
+        with one_start_at_a_time(on_wait=lambda: say("Another host starts: waiting for it …")):
+            migrate()
+            share_secret_key()
+            open_model()
+            make_first_login()
+            demo.plan()
     except DatabaseError as exc:
         name = settings.DATABASES["default"]["NAME"]
         raise NotReadyError(f"The database {name} cannot be used: {exc}.") from exc
@@ -69,7 +72,7 @@ def open_model() -> None:
     Where there is something to find, it is found at once: the worker prepares another model, and
     its space is built beside the one that answers.
     """
-    from catalog.models import Item
+    from catalog.models import Installation, Item
     from embeddings import openings
     from embeddings.encoders.base import EncoderError
     from embeddings.encoders.serving.devices import GPU_MEND, leaves_gpu_idle
@@ -77,15 +80,19 @@ def open_model() -> None:
     from embeddings.overview import outline
     from embeddings.spaces import active_space, require_active_space
 
-    choice = settings.MMSEARCH_MODEL_CHOICE
+    installation, choice = Installation.current(), settings.MMSEARCH_MODEL_CHOICE
+    # Without a choice of its own, a host has that of the others.
+    model = env.text("MMSEARCH_MODEL") or installation.model or settings.MMSEARCH_MODEL
     try:
         if active_space() is None or not Item.objects.exists():
-            open_space()  # logs what it did
+            open_space(model)  # logs what it did
         else:
-            openings.ask_at_start(last_model=env.first_line(choice))
+            openings.ask_at_start(model, last_model=installation.model or env.first_line(choice))
     except EncoderError as exc:
         raise NotReadyError(str(exc)) from exc
-    choice.write_text(f"{settings.MMSEARCH_MODEL}\n", encoding="utf-8")
+    installation.model = model
+    installation.save(update_fields=["model"])
+    choice.write_text(f"{model}\n", encoding="utf-8")
     space = require_active_space()
     for line in outline().news:
         say(line)

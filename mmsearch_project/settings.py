@@ -142,7 +142,11 @@ Q_CLUSTER: dict[str, Any] = {
     "poll": 0.2,
     "bulk": 1,
     "label": "Background jobs",
-    **({"redis": MMSEARCH_BROKER_URL} if MMSEARCH_BROKER_URL else {"orm": "default"}),
+    **(
+        {"broker_class": "embeddings.brokers.redis_broker"}
+        if MMSEARCH_BROKER_URL
+        else {"orm": "default"}
+    ),
 }
 
 # ── encoder and index ───────────────────────────────────────────────────────────────────────────

@@ -75,10 +75,7 @@ class Supervisor:
             for number in range(1, web_processes + 1)
         ]
         self.worker = Child("worker", [python, "-m", "mmsearch_project.cluster"])
-        self.demo = Child(
-            "demo catalogue",
-            [python, "manage.py", "ingest_dataset", "demo/metadata.csv", "--images", "demo/images"],
-        )
+        self.demo = Child("demo catalogue", [python, "-m", "mmsearch_project.demo"])
         self.asked_at: float | None = None
         self.impatient = False
         self.ready = False
@@ -117,7 +114,7 @@ class Supervisor:
         address.listen(self.listener, self.host, self.port)
         for child in (*self.web, self.worker):
             child.start()
-        if demo.state(self.data_dir) is demo.DemoState.LOADING:
+        if demo.is_wanted(self.data_dir):
             say("The demo catalogue is being loaded; the page works meanwhile.")
             self.demo.start()
         say(f"Starting on {self.url} (Ctrl-C stops)")
@@ -160,7 +157,6 @@ class Supervisor:
             return
         self.demo.process = None
         if status in (0, 1):  # all well, or some rows rejected
-            demo.settle(self.data_dir)
             say("The demo catalogue is loaded.")
         else:
             complain(

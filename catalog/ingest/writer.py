@@ -115,10 +115,10 @@ def _writes(change: _Change | Outcome) -> bool:
 
 
 def _existing(batch: Sequence[Prepared], *, lock: bool = False) -> dict[str, Item]:
-    items = Item.objects.filter(item_id__in=[prepared.item_id for prepared in batch])
-    if lock:
-        items = items.select_for_update()
-    return {item.item_id: item for item in items.order_by()}
+    items = Item.objects.filter(item_id__in=[prepared.item_id for prepared in batch]).order_by()
+    if lock:  # in one order, lest two writers wait for each other
+        items = items.select_for_update(no_key=True).order_by("pk")
+    return {item.item_id: item for item in items}
 
 
 def _tag_names(batch: Sequence[Prepared], existing: dict[str, Item]) -> dict[int, set[str]]:

@@ -11,12 +11,12 @@ from django.db import close_old_connections, connections
 
 from embeddings import per_space, switching
 from embeddings.models import EmbeddingSpace
+from embeddings.presence import Presence, Role
 from embeddings.query_vectors import warm_up
-from embeddings.serving_processes import Presence
 from search.comparison.asked import write_asked
 from search.index import maintenance
 from search.index.item_columns import synced_columns
-from search.index.space_index import active_index, index_of
+from search.index.space_index import active_index, held_logs, index_of
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +38,11 @@ class Following:
     """
 
     def __init__(self) -> None:
-        self._presence = Presence()
+        self._presence = Presence(Role.SERVING, reads_from=lambda: held_logs(self._followed))
         self._warm: set[int] = set()
         """Spaces whose text encoder and index are loaded here."""
+        self._followed: frozenset[int] = frozenset()
+        """Those whose change log is read here."""
         self._warming: threading.Thread | None = None
         self._measured = time.monotonic()
 
@@ -79,6 +81,7 @@ class Following:
         self._follow(index.space)
         kept = {index.space_id} if target is None else {index.space_id, target.pk}
         self._warm &= kept
+        self._followed &= kept
         per_space.let_go(keep=kept)
         interval = RECALL_INTERVAL if index.is_measured else NEWS_INTERVAL
         if time.monotonic() - self._measured > interval:
@@ -96,6 +99,7 @@ class Following:
     def _follow(self, space: EmbeddingSpace) -> None:
         if space.pk not in self._warm:
             warm_up(space)
+        self._followed |= {space.pk}
         index_of(space).catch_up()
         synced_columns()
         self._warm.add(space.pk)

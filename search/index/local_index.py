@@ -46,6 +46,7 @@ class LocalIndex(SpaceIndex):
             modality: build_store(space, modality) for modality in space.covers
         }
         self._read = self._to_read = 0  # vectors, while loading
+        self._loads_to: int | None = None  # position that a load under way will have
 
     def rebuild(self, *, on_read: Callable[[int], None] | None = None) -> set[int]:
         unusable = set[int]()
@@ -56,6 +57,12 @@ class LocalIndex(SpaceIndex):
                     unusable.update(self._load(modality, store, end, on_read))
             self.loaded = True
         return unusable
+
+    def held_log(self) -> int | None:
+        stats = [store.stats() for store in self.replicas.values()]
+        starts = [each.oldest_position for each in stats if each.snapshot_position]
+        starts += [start for start in (super().held_log(), self._loads_to) if start is not None]
+        return min(starts, default=None)
 
     def _progress(self) -> str:
         return f"{self._read:,} of {self._to_read:,} vectors are read. Ask again in a few seconds"
@@ -104,6 +111,7 @@ class LocalIndex(SpaceIndex):
     ) -> list[int]:
         """Returns the keys of items whose vector is not usable."""
         started = time.perf_counter()
+        self._loads_to = end
         store.reset()
         rows = Embedding.objects.filter(space=self.space_id, modality=modality).order_by("item_id")
         count, unusable = 0, list[int]()
@@ -117,6 +125,7 @@ class LocalIndex(SpaceIndex):
             if on_read is not None:
                 on_read(ids.size)
         store.commit(end)
+        self._loads_to = None
         elapsed = time.perf_counter() - started
         logger.info("Index loaded %d %s vectors in %.2f s", count, modality.value, elapsed)
         return unusable

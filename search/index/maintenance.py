@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from catalog.resources import log_resources
+from embeddings import presence
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.parts import PARTS
@@ -111,14 +112,18 @@ def _holds_back_the_log(index: SpaceIndex, store: Replica) -> bool:
 
 
 def prune_log(index: SpaceIndex) -> int:
-    """Delete changes that every kept snapshot already holds; returns how many.
+    """Delete changes that nobody alive needs, on any host; returns how many.
 
-    A reader that is further behind reads its snapshot, or the whole space, anew.
+    This host's snapshots hold them, and so does every living reader. One that is further behind, as
+    after a long death, reads its newer snapshot, or the whole space, anew.
     """
     stats = [store.stats() for store in index.replicas.values()]
     kept = [each.oldest_position for each in stats if each.snapshot_position]
     if not kept:
         return 0
+    readers = presence.alive(presence.Role.SERVING).values_list("reads_from", flat=True)
+    number = str(index.space_id)
+    kept += [reads_from[number] for reads_from in readers if number in reads_from]
     floor = min(kept)
     space = EmbeddingSpace.objects.filter(pk=index.space_id)
     space.filter(log_start__lt=floor).update(log_start=floor)

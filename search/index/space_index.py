@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -73,6 +73,13 @@ class SpaceIndex(ABC):
         changes = VectorChange.objects.filter(space=self.space_id)
         last = changes.aggregate(last=Max("seq"))["last"]
         return max(last or 0, log_start), log_start
+
+    def held_log(self) -> int | None:
+        """Position from where on this index still needs the log; None where it needs none.
+
+        After a new start of its process, too: what is kept on disk counts as well.
+        """
+        return self.position if self.loaded else None
 
     def sync(self) -> None:
         """Follow the log to its present end, so that the next search sees every commit.
@@ -195,6 +202,13 @@ def _of_head(head: SpaceHead) -> SpaceIndex:
     """The index of a space, for every search: its row is read for the first alone."""
     index = _indexes.known(head.space_id)
     return index_of(EmbeddingSpace.objects.get(pk=head.space_id)) if index is None else index
+
+
+def held_logs(space_ids: Iterable[int]) -> dict[str, int]:
+    """From where on this process needs the logs of these spaces, by the space's number."""
+    indexes = {space_id: _indexes.known(space_id) for space_id in space_ids}
+    held = {space_id: index.held_log() for space_id, index in indexes.items() if index is not None}
+    return {str(space_id): start for space_id, start in held.items() if start is not None}
 
 
 def let_go_of_index(space: EmbeddingSpace) -> None:

@@ -11,12 +11,12 @@ import pytest
 from django.core.management import call_command
 from django_q.models import Schedule
 
+from embeddings import schedules
 from tests.processes import settings_of
 
 EXPECTED = {
     "sweep": "embeddings.tasks.sweep",
     "sweep files": "embeddings.tasks.sweep_files",
-    "maintain index": "search.tasks.maintain_index",
     "answer shadow queries": "search.tasks.answer_shadow_queries",
 }
 
@@ -35,10 +35,21 @@ def test_migrate_restores_the_schedules_of_an_existing_database() -> None:
 
 
 @pytest.mark.django_db
+def test_what_every_host_does_itself_has_no_row() -> None:
+    Schedule.objects.create(name="maintain index", func="search.tasks.maintain_index")
+    schedules.ensure()
+    assert rows() == EXPECTED
+    assert sorted(schedules.on_each_host()) == [
+        "embeddings.tasks.sweep_models",
+        "search.tasks.maintain_index",
+    ]
+
+
+@pytest.mark.django_db
 def test_the_start_of_the_worker_restores_them() -> None:
     from mmsearch_project import cluster
 
-    Schedule.objects.filter(name="maintain index").delete()
+    Schedule.objects.filter(name="sweep").delete()
     from unittest.mock import patch
 
     with patch("django.db.connections.close_all"):  # the test's transaction lives on it

@@ -5,14 +5,13 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import override_settings
 from django.utils import timezone
 
 from catalog.models import Item
 from embeddings import openings, switching
-from embeddings.models import EmbeddingJob, EmbeddingSpace, ServingProcess, SpaceOpening
+from embeddings.models import EmbeddingJob, EmbeddingSpace, LivingProcess, SpaceOpening
 from embeddings.opening import open_space
-from embeddings.serving_processes import EXPIRY, Presence, alive
+from embeddings.presence import EXPIRY, Presence, Role, alive
 from embeddings.spaces import require_active_space
 from tests.spaces import build, take_over
 
@@ -25,7 +24,7 @@ def other(indexed_items: dict[str, Item]) -> EmbeddingSpace:
 
 def process(number: int, *, warm: EmbeddingSpace | None = None, problem: str = "") -> None:
     """A serving process that is alive."""
-    ServingProcess.objects.create(
+    LivingProcess.objects.create(
         pk=str(number), host="here", pid=number, seen_at=timezone.now(), warm=warm, problem=problem
     )
 
@@ -45,7 +44,7 @@ def test_the_switch_waits_for_every_living_process_and_says_for_which(
     assert switching.announced() == other
     assert switching.advance() is None
     assert says() == "waiting for process 2 on here; process 3 on here: The disk is full."
-    ServingProcess.objects.update(warm=other)
+    LivingProcess.objects.update(warm=other)
     assert says() == "other fp32 (32 dimensions) takes over now"
     assert switching.advance() == other == require_active_space()
     assert (switching.outlook(), switching.announced(), switching.advance()) == (None, None, None)
@@ -53,7 +52,7 @@ def test_the_switch_waits_for_every_living_process_and_says_for_which(
 
 def test_a_dead_process_is_not_waited_for(other: EmbeddingSpace) -> None:
     process(1)
-    ServingProcess.objects.update(seen_at=timezone.now() - EXPIRY - timedelta(seconds=1))
+    LivingProcess.objects.update(seen_at=timezone.now() - EXPIRY - timedelta(seconds=1))
     switching.wish(other)
 
     assert switching.advance() == other
@@ -103,38 +102,31 @@ def test_going_back_and_back_again(other: EmbeddingSpace, space: EmbeddingSpace)
 class TestPresence:
     @pytest.mark.django_db
     def test_a_process_tells_what_it_is_warm_for_until_it_ends(self, other: EmbeddingSpace) -> None:
-        presence = Presence()
+        presence = Presence(Role.SERVING)
         presence._write()
         presence.say(warm=other)
-        (row,) = alive()
+        (row,) = alive(Role.SERVING)
         assert (row.warm, row.problem) == (other, "")
 
         presence.say(problem="No memory.")
-        (row,) = alive()
+        (row,) = alive(Role.SERVING)
         assert (row.warm, row.problem) == (None, "No memory.")
         presence.end()
         presence._write()
-        assert not ServingProcess.objects.exists()
-
-    @pytest.mark.django_db
-    def test_two_of_one_host_and_number_are_two(self) -> None:
-        for presence in (Presence(), Presence()):
-            presence._write()
-
-        assert alive().count() == 2
+        assert not LivingProcess.objects.exists()
 
     @pytest.mark.django_db
     def test_who_was_taken_for_dead_comes_back_and_old_rows_go(self) -> None:
-        presence = Presence()
+        presence = Presence(Role.SERVING)
         presence._write()
-        ServingProcess.objects.update(seen_at=timezone.now() - 5 * EXPIRY)
+        LivingProcess.objects.update(seen_at=timezone.now() - 5 * EXPIRY)
         process(9)
-        ServingProcess.objects.filter(pid=9).update(seen_at=timezone.now() - 5 * EXPIRY)
-        assert not alive().exists()
+        LivingProcess.objects.filter(pid=9).update(seen_at=timezone.now() - 5 * EXPIRY)
+        assert not alive(Role.SERVING).exists()
 
         presence._try_to_write()
 
-        assert alive().count() == ServingProcess.objects.count() == 1
+        assert alive(Role.SERVING).count() == LivingProcess.objects.count() == 1
 
 
 class TestCommands:
@@ -217,8 +209,7 @@ class TestStart:
 
     @pytest.mark.usefixtures("indexed_items")
     def test_another_model_than_last_time_is_a_wish(self) -> None:
-        with override_settings(MMSEARCH_MODEL="other"):
-            openings.ask_at_start(last_model="colour")
+        openings.ask_at_start("other", last_model="colour")
 
         assert self.asked() == [("other", True)]
         assert openings.open_asked() == 1
@@ -234,8 +225,7 @@ class TestStart:
         take_over("other")
         switching.wish(space)
         assert switching.advance() == space
-        with override_settings(MMSEARCH_MODEL="other"):
-            openings.ask_at_start(last_model="other")
+        openings.ask_at_start("other", last_model="other")
 
         assert self.asked() == [("colour", False)]
         assert openings.open_asked() == 1
@@ -246,7 +236,7 @@ class TestStart:
     def test_a_space_given_up_is_not_opened_by_a_start(self, space: EmbeddingSpace) -> None:
         take_over("other")
         call_command("retire_space", str(space.pk))
-        openings.ask_at_start(last_model="colour")
+        openings.ask_at_start("colour", last_model="colour")
         openings.open_asked()
 
         assert [each.model for each in EmbeddingSpace.objects.exclude(state="retired")] == ["other"]

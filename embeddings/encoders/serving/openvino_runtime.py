@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from pathlib import Path
 from typing import Any, Final
+
+from embeddings.encoders.serving.lookups import look_up_first
 
 PROPERTIES: Final[dict[str, dict[str, str]]] = {
     "int8": {"INFERENCE_PRECISION_HINT": "f32"},
@@ -20,16 +23,18 @@ PROPERTIES: Final[dict[str, dict[str, str]]] = {
 
 `int8` has fixed ranges of activations, `int8-dynamic` finds them for every 64 values as it runs.
 """
-REMEMBERED_SHAPES: Final = "64"
-"""Shapes for which the kernels are kept; a shape that was seen before them is set up anew."""
+REMEMBERED_KERNELS: Final = "256"
+"""Kernels that a network keeps, some thirty for each shape of inputs it met of late."""
 
 
 def load_openvino() -> Any:
     """The library, without its telemetry.
 
     On import, on conversion and from NNCF, openvino_telemetry reports to a server unless it was
-    opted out by a file in the home folder. Where it cannot be imported, nothing is reported.
+    opted out by a file in the home folder. Where it cannot be imported, nothing is reported. Its
+    kernels would be kept a second time by oneDNN, of all shapes there ever were.
     """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # an import then fails
     import openvino
 
@@ -44,10 +49,19 @@ def compile_network(path: Path, precision: str, *, threads: int, streams: int = 
         "NUM_STREAMS": str(streams),
         # Threads of several processes would be pinned to the same processors.
         "ENABLE_CPU_PINNING": "NO",
-        "CPU_RUNTIME_CACHE_CAPACITY": REMEMBERED_SHAPES,
+        "CPU_RUNTIME_CACHE_CAPACITY": REMEMBERED_KERNELS,
     }
     core = load_openvino().Core()
-    return core.compile_model(core.read_model(path), "CPU", properties)
+    network = core.read_model(path)
+    look_up_first(network)
+    return core.compile_model(network, "CPU", properties)
+
+
+def return_freed_memory() -> None:
+    """Return what a network let go of to the system; other C libraries than glibc do so anyway."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def has_bfloat16() -> bool:

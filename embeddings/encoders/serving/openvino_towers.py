@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 from embeddings.encoders.base import EncoderError, Modality, Purpose, Vectors, unit
 from embeddings.encoders.finding.prepared import TOKENIZER, Prepared
 from embeddings.encoders.serving.inputs import Feeds, Inputs
-from embeddings.encoders.serving.openvino_runtime import compile_network, usable_processors
+from embeddings.encoders.serving.openvino_runtime import (
+    compile_network,
+    return_freed_memory,
+    usable_processors,
+)
 from embeddings.encoders.serving.tokenization import Tokenizer
 
 ROUNDS: Final = 3
@@ -54,54 +58,62 @@ class Compiled:
 class Tower:
     """One network, and how its runs share the processors.
 
-    A lone run takes all of them. Several may follow one another or stand side by side, each on one
-    processor: which is faster depends on the machine and on what else runs there, so the first
-    batches take turns, and the faster way is kept for as long as the process lives.
+    Several runs may follow one another, each on all processors, or stand side by side, each on one:
+    which is faster depends on the machine and on what else runs there. The batches of a process
+    that has many take turns, then the faster way is kept, alone: each has a copy of the weights.
     """
 
     def __init__(self, path: Path, precision: str, *, threads: int) -> None:
         self._compile = functools.partial(Compiled, path, precision, threads=threads)
         self._threads = threads
-        self._whole = self._compile(streams=1)
+        self._kept = self._compile(streams=1)
         self._apart: Compiled | None = None
+        """The other way, while both are tried."""
+        self._tried = threads == 1
         self._pace: dict[bool, list[float]] = {False: [], True: []}
         """Seconds an input, by whether runs stood side by side."""
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="encode")
 
-    def __call__(self, runs: Sequence[Sequence[int]], feeds: Callable[..., Feeds]) -> list[Vectors]:
-        """The vectors of each run's positions; `feeds` makes a run's inputs, beside another run."""
-        if len(runs) == 1:
-            return [self._whole(feeds(runs[0]))]
-        if self._threads == 1 or len(runs) < self._threads:
-            return self._through(self._whole, runs, feeds)
+    def __call__(
+        self, runs: Sequence[Sequence[int]], feeds: Callable[..., Feeds], *, purpose: Purpose
+    ) -> list[Vectors]:
+        """The vectors of each run's positions; `feeds` makes a run's inputs, beside another run.
+
+        Queries, which people wait for, are nothing to try ways on.
+        """
+        if self._tried or purpose is Purpose.QUERY or len(runs) < self._threads:
+            return self._through(self._kept, runs, feeds)
         with self._measured(sum(map(len, runs))) as compiled:
             return self._through(compiled, runs, feeds)
 
     def _through(
         self, compiled: Compiled, runs: Sequence[Sequence[int]], feeds: Callable[..., Feeds]
     ) -> list[Vectors]:
+        if len(runs) == 1:
+            return [compiled(feeds(runs[0]))]
         return list(self._pool.map(lambda chosen: compiled(feeds(chosen)), runs))
 
     @contextlib.contextmanager
     def _measured(self, count: int) -> Iterator[Compiled]:
-        """The way to run `count` inputs, timed while both are tried."""
+        """The way to run `count` inputs, timed."""
         with self._lock:
-            tried = min(map(len, self._pace.values())) < ROUNDS
-            if tried and self._apart is None:
+            whole, apart = self._pace[False], self._pace[True]
+            # The other way is compiled for the third batch: few items need no second copy.
+            aside = len(apart) < len(whole) - 1
+            if aside and self._apart is None:
                 self._apart = self._compile(streams=self._threads)
-            aside = len(self._pace[True]) < len(self._pace[False]) if tried else self._apart
-        compiled = self._apart if aside and self._apart is not None else self._whole
+            compiled = self._apart if aside and self._apart is not None else self._kept
         began = time.perf_counter()
         yield compiled
-        if tried:
-            with self._lock:
-                self._pace[bool(aside)].append((time.perf_counter() - began) / count)
-                if min(map(len, self._pace.values())) >= ROUNDS:
-                    # The first of each sets itself up.
-                    whole, apart = (min(self._pace[key][1:]) for key in (False, True))
-                    if whole <= apart:
-                        self._apart = None
+        with self._lock:
+            self._pace[aside].append((time.perf_counter() - began) / count)
+            if not self._tried and len(apart) >= ROUNDS:
+                # The first of each sets itself up.
+                if self._apart is not None and min(apart[1:]) < min(whole[1:]):
+                    self._kept = self._apart
+                self._apart, self._tried = None, True
+                return_freed_memory()
 
 
 class OpenVinoTowers:
@@ -125,7 +137,7 @@ class OpenVinoTowers:
             waiting = self._inputs.queue(modality, inputs, purpose)
             runs = list(waiting.runs(self.prepared.towers[modality].batch))
             for chosen, vectors in zip(
-                runs, self._tower(modality)(runs, waiting.feeds), strict=True
+                runs, self._tower(modality)(runs, waiting.feeds, purpose=purpose), strict=True
             ):
                 out[chosen] = vectors
         return unit(out)

@@ -24,11 +24,11 @@ from catalog.ingest import (
 from catalog.ingest.pruning import PruneRefused
 from embeddings import states, worker
 from embeddings.encoders.base import EncoderError
-from embeddings.liveness import worker_is_alive
 from embeddings.management.ingestion import Ingestion, watch
 from embeddings.management.interruption import INTERRUPTED, stoppable
 from embeddings.management.progress import Progress
 from embeddings.opening import open_space
+from embeddings.presence import worker_is_alive
 from embeddings.spaces import SpaceError, active_space
 
 POLL_SECONDS: Final = 1.0

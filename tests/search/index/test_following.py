@@ -6,9 +6,10 @@ import pytest
 
 from embeddings import per_space, switching
 from embeddings.encoders.base import EncoderError
-from embeddings.models import ServingProcess
+from embeddings.models import LivingProcess
 from embeddings.spaces import require_active_space
 from search.index.following import Following
+from search.index.space_index import active_index
 from tests import encoders
 from tests.processes import wait_until
 from tests.spaces import build
@@ -43,7 +44,17 @@ def test_a_process_gets_ready_says_so_and_makes_the_switch() -> None:
 
     assert require_active_space() == other
     following._look()
-    assert ServingProcess.objects.get().warm is None
+    assert LivingProcess.objects.get().warm is None
+
+
+def test_a_process_tells_from_where_on_it_needs_the_log() -> None:
+    following = Following()
+    following._look()
+    following._presence._write()
+
+    index = active_index()
+    assert index.position > 0
+    assert LivingProcess.objects.get().reads_from == {str(index.space_id): index.position}
 
 
 def test_a_target_without_a_model_is_told_and_tried_again(

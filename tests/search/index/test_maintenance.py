@@ -11,11 +11,13 @@ from typing import NoReturn
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
 
 from catalog.models import Item
 from embeddings import per_space, worker
 from embeddings.encoders.base import Modality
-from embeddings.models import Embedding, EmbeddingSpace, VectorChange
+from embeddings.models import Embedding, EmbeddingSpace, LivingProcess, VectorChange
+from embeddings.presence import EXPIRY
 from embeddings.retiring import free, retire_space
 from search.answer.answering import search
 from search.answer.syntax import ask
@@ -237,6 +239,30 @@ def test_the_log_is_pruned_where_nothing_is_written_and_one_modality_is_empty(
 
     assert VectorChange.objects.count() == 0
     assert [store.stats().delta for store in index.stores.values()] == [0, 0]
+
+
+def test_the_log_is_kept_for_the_slowest_living_reader_of_all_hosts(
+    make_item: Callable[..., Item], space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        make_item(caption=f"caption {number}")
+    worker.drain()
+    first, second, _ = VectorChange.objects.order_by("seq").values_list("seq", flat=True)
+    for name, position in (("slow", first), ("fast", second)):
+        LivingProcess.objects.create(
+            pk=name, host=name, pid=1, seen_at=Now(), reads_from={str(space.pk): position, "0": 0}
+        )
+    index = active_index()
+    index.catch_up()
+    assert maintenance.compact(index, force=True) == 2
+
+    assert maintenance.prune_log(index) == 1
+    LivingProcess.objects.filter(pk="slow").update(seen_at=Now() - 2 * EXPIRY)
+    assert maintenance.prune_log(index) == 1
+    LivingProcess.objects.all().delete()
+    assert maintenance.prune_log(index) == 1
+    space.refresh_from_db()
+    assert (VectorChange.objects.count(), space.log_start) == (0, index.position)
 
 
 def test_a_modality_at_rest_does_not_hold_back_the_log(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from embeddings.encoders.base import EncoderError, Modality, Vectors
+from embeddings.encoders.base import EncoderError, Modality, Purpose, Vectors
 from embeddings.encoders.preparing.export import export_missing
 from embeddings.encoders.preparing.transformers_encoder import TransformersEncoder
 from embeddings.encoders.serving.openvino_towers import ROUNDS, OpenVinoTowers
@@ -279,3 +279,18 @@ def test_neither_openvino_nor_nncf_reports_to_anybody(tmp_path: Path) -> None:
     assert "connection" not in done.stderr
     assert done.stdout == "None\n"
     assert not list(tmp_path.iterdir())  # the id that reports would carry
+
+
+def test_one_way_of_running_is_kept_and_queries_try_none(fp32: PreparedEncoder) -> None:
+    towers = OpenVinoTowers(fp32._load().prepared, threads=2)
+
+    def tried_and_copies(batches: int, purpose: Purpose) -> tuple[bool, int]:
+        for _ in range(batches):
+            towers.encode(Modality.TEXT, TEXTS * 40, purpose=purpose)
+        tower = towers._towers[Modality.TEXT]
+        return tower._tried, 1 if tower._apart is None else 2
+
+    assert tried_and_copies(2 * ROUNDS + 2, Purpose.QUERY) == (False, 1)
+    assert tried_and_copies(2, Purpose.DOCUMENT) == (False, 1)  # a few items are not worth it
+    assert tried_and_copies(1, Purpose.DOCUMENT) == (False, 2)
+    assert tried_and_copies(2 * ROUNDS, Purpose.DOCUMENT) == (True, 1)

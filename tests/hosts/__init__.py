@@ -1,0 +1,1 @@
+"""Two hosts of one installation, in one machine: what `docs/scale.md` claims, measured."""
