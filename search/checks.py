@@ -14,7 +14,7 @@ from search.index.space_index import is_local
 
 @register()
 def check_store(**_kwargs: Any) -> list[CheckMessage]:
-    """search.E001: MMSEARCH_VECTOR_STORE names no store that can be imported; and its own checks."""
+    """search.E001: MMSEARCH_VECTOR_STORE names no store that can be imported; and its own."""
     name = settings.MMSEARCH_VECTOR_STORE
     kind, _, _ = name.partition("://")
     try:

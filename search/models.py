@@ -119,3 +119,7 @@ class StorePosition(models.Model):
 
     def __str__(self) -> str:
         return f"{self.store}: {self.modality} of space {self.space_id}"
+
+    def is_level(self, end: int) -> bool:
+        """Whether all up to this `seq` is in the store."""
+        return self.filled_to is None and self.applied_seq == end

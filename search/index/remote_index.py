@@ -45,17 +45,20 @@ class RemoteIndex(SpaceIndex):
         self.stores = self.remote
         self.replicas = {}
 
-    def tell(self, *, until: Callable[[], bool] = lambda: False) -> int:
-        """Tell the server what it lacks; returns how many changes. Raises StoreUnavailable."""
-        return sum(following.follow(store, until=until) for store in self.remote.values())
+    def tell(self, *, at_most: int | None = None) -> int:
+        end, _ = self.log_end()
+        return sum(
+            following.follow(store, at_most=at_most)
+            for store in self.remote.values()
+            if not store.key.row().is_level(end)
+        )
 
     def rebuild(self, *, on_read: Callable[[int], None] | None = None) -> set[int]:
         unusable = set[int]()
         for store in self.remote.values():
-            written = following.follow(store)
-            if on_read is not None:
-                on_read(written)
-            unusable |= following.rewrite(store, on_read=on_read)
+            if store.key.row().applied_seq:
+                unusable |= following.rewrite(store, on_read=on_read or _nobody)
+            following.follow(store, on_written=on_read or _nobody)
         return unusable
 
     def _follow(self) -> None:
@@ -81,8 +84,18 @@ class RemoteIndex(SpaceIndex):
         return Embedding.objects.filter(space=self.space_id)
 
 
+def _nobody(_count: int) -> None:
+    """Who does not ask is told nothing."""
+
+
+def spaces_to_drop() -> QuerySet[EmbeddingSpace]:
+    """Retired spaces that a store on a server still has."""
+    retired = EmbeddingSpace.objects.filter(state=EmbeddingSpace.State.RETIRED)
+    return retired.filter(pk__in=StorePosition.objects.values("space"))
+
+
 def drop(space: EmbeddingSpace) -> None:
-    """Delete what any store on a server holds of a retired space; later, where one is away."""
+    """Delete what stores on servers hold of a retired space. Raises StoreUnavailable."""
     for row in StorePosition.objects.filter(space=space):
         engine_of(space, Modality(row.modality), row.store).drop()
         row.delete()

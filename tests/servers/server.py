@@ -50,6 +50,12 @@ class Server(ABC):
     def answers(self) -> bool:
         """Whether it takes requests now."""
 
+    @property
+    def pid(self) -> int:
+        """Of the process that everything else of it is under."""
+        assert self._process is not None
+        return self._process.pid
+
     def prepare(self) -> None:  # noqa: B027  not all need it
         """Make what the first start needs."""
 

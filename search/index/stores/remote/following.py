@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -28,19 +29,26 @@ PAUSE: Final = 0.1
 NOTHING: Final[Ids] = np.empty(0, np.int64)
 
 
-def follow(store: RemoteStore, *, until: Callable[[], bool] = lambda: False) -> int:
-    """Tell the store all that it lacks, or as much as it takes till `until`; returns how many.
+def follow(
+    store: RemoteStore,
+    *,
+    at_most: int | None = None,
+    on_written: Callable[[int], None] = lambda _: None,
+) -> int:
+    """Tell the store all that it lacks, or `at_most` so many windows; returns how many vectors.
 
-    Where another process is at it, nothing. Raises StoreUnavailable.
+    `on_written` is told of each window. Where another process is at it, nothing is done. Raises
+    StoreUnavailable.
     """
     written = 0
     started = time.perf_counter()
-    while not until():
+    for _ in itertools.count() if at_most is None else range(at_most):
         with store.key.held() as row:
             count = None if row is None else _step(store, row)
         if count is None:
             break
         written += count
+        on_written(count)
     if written:
         logger.info(
             "Vector store took %d changes of %s vectors in %.1f s",
@@ -51,7 +59,7 @@ def follow(store: RemoteStore, *, until: Callable[[], bool] = lambda: False) -> 
     return written
 
 
-def rewrite(store: RemoteStore, *, on_read: Callable[[int], None] | None = None) -> set[int]:
+def rewrite(store: RemoteStore, *, on_read: Callable[[int], None]) -> set[int]:
     """Write every vector again, and take away what the database has not; searches go on.
 
     Returns the keys of items with a vector that is not usable. Raises StoreUnavailable.
@@ -64,8 +72,7 @@ def rewrite(store: RemoteStore, *, on_read: Callable[[int], None] | None = None)
             ids, vectors, bad, after = _stored(store, after)
             store.write(row, ids, vectors.astype(np.float16), bad)
         unusable.update(bad.tolist())
-        if on_read is not None:
-            on_read(ids.size)
+        on_read(ids.size)
     for ids, _ in store.engine.scan():
         with _waited_for(store) as row:
             there, _ = halves_of(store.rows(), ids, store.dimension)
