@@ -50,7 +50,7 @@ class RemoteIndex(SpaceIndex):
         return sum(
             following.follow(store, at_most=at_most)
             for store in self.remote.values()
-            if not store.key.row().is_level(end)
+            if at_most is None or not store.key.row().is_level(end)  # it may have lost all
         )
 
     def rebuild(self, *, on_read: Callable[[int], None] | None = None) -> set[int]:

@@ -33,7 +33,7 @@ class Server(ABC):
         self.user = NOBODY if os.geteuid() == 0 else None
         if self.user is not None:
             shutil.chown(self.folder, self.user)
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -120,7 +120,8 @@ class Server(ABC):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -29,8 +29,11 @@ from search.index.stores.remote.engine import StoreUnavailable
 from search.index.stores.remote.reserve import Reserve
 from search.models import StorePosition
 from search.tasks import maintain_index
-from tests.servers import Milvus
 
+if TYPE_CHECKING:
+    from tests.servers import Milvus
+
+pytestmark = pytest.mark.timeout(400)  # Milvus starts within the first test's time
 NOWHERE = "milvus://127.0.0.1:9"
 
 
@@ -41,12 +44,6 @@ def answers(**options: Any) -> list[tuple[str, float]]:
 
 def applied() -> set[int]:
     return set(StorePosition.objects.values_list("applied_seq", flat=True))
-
-
-@pytest.fixture(scope="session")
-def milvus_server() -> Iterator[Milvus]:
-    with Milvus() as server:
-        yield server
 
 
 @pytest.fixture(params=["pgvector", "milvus"])
@@ -258,10 +255,10 @@ def test_milvus_that_dies_is_missed_by_searches_alone(
             engine_of(row.space, Modality(row.modality), row.store).drop()
 
 
+@pytest.mark.servers
 def test_a_server_that_is_not_there_makes_searches_wait_once(
     indexed_items: dict[str, Item], client: Client
 ) -> None:
-    pytest.importorskip("pymilvus")
     space = require_active_space()
     end, _ = active_index().log_end()
     for modality in Modality:

@@ -13,9 +13,9 @@ import numpy as np
 from django.db.models import Max
 
 from embeddings.models import EmbeddingSpace, VectorChange
-from search.index.stored_vectors import LOAD_BATCH, halves_of, vector_batches
+from search.index.stored_vectors import halves_of, vector_batches
 from search.index.stores.base import Halves, Ids, Vectors
-from search.index.stores.remote.positions import note, reserve_of
+from search.index.stores.remote.positions import note
 from search.index.stores.remote.reserve import Reserve
 from search.index.stores.remote.store import RemoteStore
 from search.models import StorePosition
@@ -136,18 +136,7 @@ def _replay(store: RemoteStore, row: StorePosition, end: int) -> int | None:
     store.write(row, ids, halves, removed, applied_seq=end if is_last else window[-1][0])
     if is_last:
         store.engine.settle()
-        if not reserve_of(row).is_enough:
-            note(row, _read_reserve(store))
     return len(window)
-
-
-def _read_reserve(store: RemoteStore) -> Reserve:
-    """Once so many were removed that too few are left to sample."""
-    found, after = Reserve.empty(), 0
-    keys = store.rows().order_by("item_id").values_list("item_id", flat=True)
-    while chunk := list(keys.filter(item__gt=after)[:LOAD_BATCH]):
-        found, after = found.after(np.array(chunk, dtype=np.int64), NOTHING), chunk[-1]
-    return found
 
 
 def _stored(store: RemoteStore, after: int) -> tuple[Ids, Vectors, Ids, int | None]:

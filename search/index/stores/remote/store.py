@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from numpy.typing import NDArray
 
 from embeddings.models import Embedding, VectorChange
-from search.index.stored_vectors import halves_of
+from search.index.stored_vectors import LOAD_BATCH, halves_of
 from search.index.stores.base import (
     SAMPLE,
     Halves,
@@ -55,6 +55,8 @@ class _View:
     tail: Tail
     reserve: Reserve
     """Of the store as it was at the tail's start."""
+    sample: Ids
+    """Of the store and the tail."""
 
 
 class RemoteStore(VectorStore):
@@ -69,7 +71,8 @@ class RemoteStore(VectorStore):
         super().__init__(dimension)
         self.engine = engine
         self.key = key
-        self._view = _View(Tail.empty(0, dimension), Reserve.empty())
+        nothing = Reserve.empty()
+        self._view = _View(Tail.empty(0, dimension), nothing, nothing.ids)
         self._sampled: tuple[bytes, Vectors] = (b"", np.empty((0, dimension), np.float32))
         self._count = (-1, 0.0, 0)  # position, when to count again, vectors
 
@@ -87,7 +90,17 @@ class RemoteStore(VectorStore):
     ) -> None:
         """Write into the engine, then note the progress; `row` is held."""
         self.engine.write(ids, halves.astype(np.float32), removed)
-        note(row, reserve_of(row).after(ids, removed), **progress)
+        reserve = reserve_of(row).after(ids, removed)
+        note(row, reserve if reserve.is_enough else self._read_reserve(), **progress)
+
+    def _read_reserve(self) -> Reserve:
+        """Once so many were removed that too few are left to sample."""
+        found, after = Reserve.empty(), 0
+        keys = self.rows().order_by("item_id").values_list("item_id", flat=True)
+        while chunk := list(keys.filter(item__gt=after)[:LOAD_BATCH]):
+            ids = np.array(chunk, dtype=np.int64)
+            found, after = found.after(ids, ids[:0]), chunk[-1]
+        return found
 
     # What readers see
 
@@ -111,7 +124,10 @@ class RemoteStore(VectorStore):
         tail = tail.begun_at(row.applied_seq)
         if tail.end < end:
             tail = self._read_on(tail, end)
-        self._view = _View(tail, reserve)
+        now = reserve.after(tail.present, tail.removed)
+        if not now.is_enough:
+            now = self._read_reserve()
+        self._view = _View(tail, reserve, now.ids[:SAMPLE])
 
     def _read_on(self, tail: Tail, end: int) -> Tail:
         lines = VectorChange.objects.filter(
@@ -183,7 +199,7 @@ class RemoteStore(VectorStore):
 
     def sample(self) -> Vectors:
         view = self._view
-        ids = view.reserve.after(view.tail.present, view.tail.removed).ids[:SAMPLE]
+        ids = view.sample
         places = places_in(view.tail.ids, ids)
         version = ids.tobytes() + view.tail.seqs[places[places >= 0]].tobytes()
         if self._sampled[0] != version:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,15 +17,11 @@ from search.index.stores.remote.positions import Key
 from search.index.stores.remote.store import RemoteStore
 from tests.search.index.stores.clusters import keys
 from tests.search.index.stores.contract import DIMENSION, StoreContract
-from tests.servers import Milvus
+
+if TYPE_CHECKING:
+    from tests.servers import Milvus
 
 MODALITY = Modality.TEXT
-
-
-@pytest.fixture(scope="session")
-def milvus() -> Iterator[str]:
-    with Milvus() as server:
-        yield server.url
 
 
 def make_space() -> EmbeddingSpace:
@@ -65,6 +62,7 @@ def write(space: EmbeddingSpace, ids: Ids, vectors: Vectors, removed: Ids) -> in
 
 @pytest.mark.servers
 @pytest.mark.django_db
+@pytest.mark.timeout(400)  # Milvus starts within the first test's time
 class RemoteContract(StoreContract):
     """Each time after the server was told, or not, or now and then."""
 
@@ -90,8 +88,8 @@ class RemoteContract(StoreContract):
 
 class TestMilvus(RemoteContract):
     @pytest.fixture
-    def address(self, milvus: str) -> str:
-        return milvus
+    def address(self, milvus_server: Milvus) -> str:
+        return milvus_server.url
 
 
 class TestPgvector(RemoteContract):
