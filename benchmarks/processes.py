@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import socket
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -34,6 +36,17 @@ def memory_mb(processes: Iterable[psutil.Process]) -> float:
         with contextlib.suppress(psutil.NoSuchProcess):
             total += process.memory_full_info().pss
     return total / 2**20
+
+
+def anonymous_mb(processes: Iterable[psutil.Process]) -> float:
+    """The part of it in MB that is no file's: pages of mapped files come and go with their use."""
+    total = 0
+    for process in processes:
+        with contextlib.suppress(OSError):
+            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
+            found = re.search(r"^Pss_Anon: +(\d+) kB$", rollup, re.MULTILINE)
+            total += int(found[1]) if found else 0
+    return total / 2**10
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:

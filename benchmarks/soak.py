@@ -29,7 +29,7 @@ from benchmarks.clients import CATEGORIES, Ledger, Writer, nonsense
 from benchmarks.invariants import Check, verify
 from benchmarks.load import percentile, picture_form
 from benchmarks.material import captions, small_picture
-from benchmarks.processes import memory_mb
+from benchmarks.processes import anonymous_mb
 from benchmarks.servers import EXACT_ROWS, BenchmarkError, Ours
 from benchmarks.soak_report import Readings, write_soak_report
 
@@ -238,7 +238,7 @@ class Soak:
                 continue
             generation = self.generation[role]
             files = sum(process.num_fds() for process in processes)
-            self._point(f"{role} memory", memory_mb(processes), generation)
+            self._point(f"{role} memory", anonymous_mb(processes), generation)
             self._point(f"{role} files", files, generation)
         waiting = "SELECT count(*) FROM embeddings_embeddingjob WHERE failed_at IS NULL"
         self._point("queue", self.ours.rows(waiting)[0][0])

@@ -103,7 +103,8 @@ nonsense between them. Ended on the way: {counts or "nothing"};
 ## Trends
 
 Growth is the median slope of all pairs of readings (Theil–Sen) over the last two thirds of the run;
-pairs across a new start do not count. Dashed lines in the plots are the restarts.
+pairs across a new start do not count. Dashed lines in the plots are the restarts. Memory is that of
+no file: pages of snapshots and models, which are mapped, are the system's to keep or drop.
 
 | figure | median | growth | allowed | |
 | --- | ---: | ---: | ---: | --- |

@@ -8,4 +8,4 @@ class CatalogConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from catalog import receivers  # noqa: F401  connects
+        from catalog import checks, receivers  # noqa: F401  they register and connect

@@ -51,8 +51,7 @@ def _delete_batch(items: QuerySet[Item]) -> tuple[list[int], int]:
             # `delete()` would load every item, and ask for each what the signal did for all.
             gone = Item.objects.filter(pk__in=batch)
             gone._raw_delete(gone.db)  # noqa: SLF001
-        for name in files:
-            delete_after_commit(name)
+        delete_after_commit(files)
     return found, len(batch)
 
 

@@ -17,8 +17,9 @@ from django.core.exceptions import SuspiciousFileOperation
 from django.db.models import QuerySet
 
 from catalog.ingest.tables import COLUMNS
+from catalog.linking import is_linked
 from catalog.models import Item
-from catalog.storage import LINK_PREFIX, CatalogStorage, image_upload_path
+from catalog.storage import CatalogStorage, PicturesUnavailable, image_upload_path
 
 PAGE: Final = 500
 """Items read at a time."""
@@ -85,11 +86,13 @@ def _picture(item: Item, images: Path | None) -> str | None:
     stored = item.image.name or ""
     try:
         source = CatalogStorage().open(stored)
+    except PicturesUnavailable:
+        raise
     except (OSError, SuspiciousFileOperation):
         return None
     with source:
         if images is None:
-            if stored.startswith(f"{LINK_PREFIX}/"):
+            if is_linked(stored):
                 raise ExportError(
                     f"The picture of {item.item_id!r} is in a linked folder: have the pictures"
                     " copied with --images DIR."

@@ -1,21 +1,34 @@
-"""Where pictures live: the media folder and linked folders, and never outside of them."""
+"""Where pictures live: a folder or a bucket, and linked folders; never outside of them.
+
+`STORAGES["default"]` is the one place of MMSEARCH_MEDIA_URL, for what is ours. `CatalogStorage` is
+what items name their files in: that place, and read-only the linked folders of this machine.
+"""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import tempfile
-import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path, PurePath
-from typing import Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol, cast
+from urllib.parse import urljoin
 
-from django.apps import apps
+from django.conf import settings
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import File
-from django.core.files.storage import FileSystemStorage
+from django.core.files.storage import FileSystemStorage, Storage, storages
+from django.core.files.utils import validate_file_name
 from django.db import DatabaseError, transaction
 from django.utils.deconstruct import deconstructible
+from django.utils.encoding import filepath_to_uri
+
+from catalog.linking import is_linked, linked_path
+
+logger = logging.getLogger(__name__)
 
 DISK_FULL: Final = "The server's disk is full: nothing was stored. Send it again later."
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -31,55 +44,38 @@ def is_disk_full(error: BaseException | None) -> bool:
     )
 
 
+class PicturesUnavailable(OSError):  # noqa: N818  it passes, or the operator mends it
+    """The place of the pictures cannot be used just now; the message says why.
+
+    Nothing is known of the picture itself: whoever asks may ask again later.
+    """
+
+
+def why_not_stored(error: BaseException | None) -> str | None:
+    """What to tell a client whose picture found no room or no place; None of other errors."""
+    if isinstance(error, PicturesUnavailable):
+        return f"{error} Nothing was stored: send it again later."
+    return DISK_FULL if is_disk_full(error) else None
+
+
 class Pictured(Protocol):
     """What of an item its files are named after."""
 
-    item_id: str
-    image_hash: str
+    @property
+    def item_id(self) -> str: ...
+
+    @property
+    def image_hash(self) -> str: ...
 
 
-LINK_PREFIX = "linked"
 INCOMING: Final = ".incoming-"
 """How the name of a file begins while it is written; a kill may leave one."""
-LINKS_TRUSTED_FOR: Final = 5.0
-"""Seconds until a linked folder that another process withdrew is served no longer."""
-_LINKED = re.compile(rf"{LINK_PREFIX}/(\d+)/(.+)", re.DOTALL)
 
 
-def linked_name(folder_id: int, relative: str) -> str:
-    """Storage name of a picture that stays in the linked folder with this primary key."""
-    return f"{LINK_PREFIX}/{folder_id}/{relative}"
-
-
-_folders: dict[int, tuple[str, float]] = {}
-
-
-def forget_linked_folders() -> None:
-    """Read the linked folders from the database again when next asked."""
-    _folders.clear()
-
-
-def _linked_folder(pk: int) -> str | None:
-    """A linked folder's path, at most LINKS_TRUSTED_FOR seconds old: each picture asks for it."""
-    path, read_at = _folders.get(pk, ("", 0.0))
-    if path and time.monotonic() - read_at < LINKS_TRUSTED_FOR:
-        return path
-    rows = apps.get_model("catalog", "LinkedFolder").objects.filter(pk=pk)
-    found: str | None = rows.values_list("path", flat=True).first()
-    if found is None:
-        _folders.pop(pk, None)
-        return None
-    _folders[pk] = (found, time.monotonic())
-    return found
-
-
-def delete_after_commit(name: str) -> None:
-    """Delete a stored file once the present transaction is committed; a failure is only logged."""
-
-    def delete_stored_file() -> None:
-        CatalogStorage().delete(name)
-
-    transaction.on_commit(delete_stored_file, robust=True)
+def delete_after_commit(names: Iterable[str | None]) -> None:
+    """Delete stored files once the present transaction is committed; a failure is only logged."""
+    if gone := [name for name in names if name]:
+        transaction.on_commit(lambda: CatalogStorage().delete_all(gone), robust=True)
 
 
 def _shard(item: Pictured) -> str:
@@ -103,6 +99,43 @@ def preview_upload_path(item: Pictured, filename: str) -> str:
     return f"previews/{_shard(item)}/{_file_name(item, PurePath(filename).suffix)}"
 
 
+class StoredFile(File):  # type: ignore[type-arg]
+    """A stored file, open for reading."""
+
+    def __init__(self, stream: BinaryIO, name: str, *, size: int, modified: float) -> None:
+        """`size` in bytes; `modified` in seconds of Unix time."""
+        super().__init__(stream, name)
+        self.stream = stream
+        self.size = size
+        self.modified = modified
+
+
+class Place(Protocol):
+    """What of Django's storage API a place of pictures has, and what it adds.
+
+    Raises FileNotFoundError, PicturesUnavailable and SuspiciousFileOperation.
+    """
+
+    def open(self, name: str, mode: str = ...) -> StoredFile: ...
+
+    def save(self, name: str, content: File[bytes]) -> str: ...
+
+    def exists(self, name: str) -> bool: ...
+
+    def listdir(self, path: str) -> tuple[list[str], list[str]]: ...
+
+    def get_modified_time(self, name: str) -> datetime:
+        """When the file was written or came here, whichever was later."""
+
+    def delete_all(self, names: Sequence[str]) -> None:
+        """Delete files; those that are not there are no error."""
+
+
+def place() -> Place:
+    """The place of all pictures that are ours."""
+    return cast("Place", storages["default"])
+
+
 class _Written(File):  # type: ignore[type-arg]
     """A file on this disk that the storage may move into its place."""
 
@@ -114,23 +147,11 @@ class _Written(File):  # type: ignore[type-arg]
         return self._path
 
 
-@deconstructible(path="catalog.storage.CatalogStorage")
-class CatalogStorage(FileSystemStorage):
-    """The media folder, plus read-only names `linked/<folder pk>/<relative path>`."""
+class MediaFolder(FileSystemStorage):
+    """The media folder, on this machine or shared by several."""
 
-    def path(self, name: str) -> str:
-        """Absolute path of a stored name. Raises SuspiciousFileOperation outside the roots."""
-        match = _LINKED.fullmatch(str(name).replace("\\", "/"))
-        if match is None:
-            return super().path(name)
-        folder = _linked_folder(int(match[1]))
-        if folder is None:
-            raise SuspiciousFileOperation(f"{name!r} names a linked folder that is not allowed.")
-        root = Path(folder).resolve()
-        target = (root / match[2]).resolve()
-        if not target.is_relative_to(root):
-            raise SuspiciousFileOperation(f"{name!r} leads out of the linked folder.")
-        return str(target)
+    def _open(self, name: str, mode: str = "rb") -> StoredFile:
+        return _open_file(self.path(name), name, mode)
 
     def _save(self, name: str, content: File[bytes]) -> str:
         """Write beside, then move: a full disk leaves no part of a file behind."""
@@ -145,7 +166,83 @@ class CatalogStorage(FileSystemStorage):
             Path(path).unlink(missing_ok=True)
         return saved
 
+    def listdir(self, path: str) -> tuple[list[str], list[str]]:
+        """Folders and files; links lead to what is someone else's and are neither."""
+        try:
+            with os.scandir(self.path(path)) as entries:
+                found = [(entry.is_dir(follow_symlinks=False), entry) for entry in entries]
+        except (FileNotFoundError, NotADirectoryError):
+            return [], []
+        folders = [entry.name for is_folder, entry in found if is_folder]
+        return folders, [e.name for _, e in found if e.is_file(follow_symlinks=False)]
+
+    def get_modified_time(self, name: str) -> datetime:
+        """A copy that keeps the time of its original is as old as its arrival."""
+        stat = Path(self.path(name)).lstat()
+        return datetime.fromtimestamp(max(stat.st_mtime, stat.st_ctime), UTC)
+
+    def delete_all(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.delete(name)
+
+
+@deconstructible(path="catalog.storage.CatalogStorage")
+class CatalogStorage(Storage):
+    """The files of items: in the place of pictures, or read-only `linked/<folder pk>/<path>`."""
+
+    def path(self, name: str) -> str:
+        """Absolute path of a file on this machine.
+
+        Raises SuspiciousFileOperation outside the roots, NotImplementedError of a bucket.
+        """
+        return linked_path(name) or cast("Storage", place()).path(name)
+
+    def url(self, name: str | None) -> str:
+        """Where the pages serve it: access is decided there, wherever the file lies."""
+        return urljoin(settings.MEDIA_URL, filepath_to_uri(name or "").lstrip("/"))
+
+    def exists(self, name: str) -> bool:
+        linked = linked_path(name)
+        return Path(linked).exists() if linked else place().exists(name)
+
+    def size(self, name: str) -> int:
+        with self.open(name) as file:
+            return int(file.size)
+
+    def save(self, name: str | None, content: Any, max_length: int | None = None) -> str:  # noqa: ARG002  Django's
+        """Store a file under a name that nobody else has, and return it.
+
+        A random part makes it so: two hosts that store the same picture at once would both find
+        the plain name free, and one would later delete the other's file.
+        """
+        validate_file_name(name or "", allow_relative_path=True)
+        if is_linked(name or ""):
+            raise SuspiciousFileOperation(f"{name!r} is in a linked folder, which is read only.")
+        plain = PurePath(name or "")
+        root = str(plain.with_suffix(""))
+        return place().save(self.get_alternative_name(root, plain.suffix), content)
+
     def delete(self, name: str) -> None:
-        """Delete a stored file; linked pictures belong to their owner and stay."""
-        if not name.startswith(f"{LINK_PREFIX}/"):
-            super().delete(name)
+        self.delete_all([name])
+
+    def delete_all(self, names: Iterable[str]) -> None:
+        """Delete stored files; linked pictures belong to their owner and stay.
+
+        What cannot be deleted just now is left to `sweep_pictures`.
+        """
+        ours = [name for name in names if not is_linked(name)]
+        try:
+            place().delete_all(ours)
+        except PicturesUnavailable as exc:
+            logger.warning("%d files are left to the sweep: %s", len(ours), exc)
+
+    def open(self, name: str, mode: str = "rb") -> StoredFile:
+        """A file for reading. Raises what a Place raises."""
+        linked = linked_path(name)
+        return _open_file(linked, name, mode) if linked else place().open(name, mode)
+
+
+def _open_file(path: str, name: str, mode: str) -> StoredFile:
+    stream = cast("BinaryIO", Path(path).open(mode))  # noqa: SIM115  the caller closes it
+    stat = os.fstat(stream.fileno())
+    return StoredFile(stream, name, size=stat.st_size, modified=stat.st_mtime)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
-import time
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
 import numpy as np
-from django.conf import settings
 from django.db.models import Q
+from django.utils import timezone
 from numpy.typing import NDArray
 
 from catalog.models import Item
-from catalog.storage import INCOMING
+from catalog.storage import INCOMING, place
 
 logger = logging.getLogger(__name__)
 
@@ -34,33 +32,34 @@ def sweep_pictures(*, grace: float = GRACE) -> int:
 
     Never touches a file younger than `grace` seconds, one that is not named as ours are, or a
     linked folder. Where no item has a stored picture at all, nothing is swept: the database may
-    not be the one that these files belong to. Memory: 16 bytes an item.
+    not be the one that these files belong to. Memory: 16 bytes an item, and the names of a shard.
+    Raises PicturesUnavailable; what was swept by then stays so.
     """
-    root, before = Path(settings.MEDIA_ROOT), time.time() - grace
-    swept = _sweep_unfinished(root, before)
+    before = timezone.now() - timedelta(seconds=grace)
+    swept = _sweep_unfinished(before)
     held = _held()
     if not held.size:
         return swept
-    files = _stored(root, before)
+    files = _stored()
     while names := list(islice(files, CHUNK)):
         keys = _keys(names)
         known = held[np.searchsorted(held[:-1], keys)] == keys
-        for name in _unnamed([n for n, is_known in zip(names, known, strict=True) if not is_known]):
-            (root / name).unlink(missing_ok=True)
-            swept += 1
+        strange = [name for name, is_known in zip(names, known, strict=True) if not is_known]
+        orphans = [name for name in _unnamed(strange) if _is_older(name, before)]
+        if orphans:
+            place().delete_all(orphans)
+        swept += len(orphans)
     if swept:
         logger.info("Swept %d stored pictures that no item names", swept)
     return swept
 
 
-def _sweep_unfinished(root: Path, before: float) -> int:
+def _sweep_unfinished(before: datetime) -> int:
     """Delete what a kill left of files that were being written; returns how many."""
-    if not root.is_dir():
-        return 0
-    with os.scandir(root) as entries:
-        old = [e.path for e in entries if e.name.startswith(INCOMING) and _is_older(e, before)]
-    for path in old:
-        Path(path).unlink(missing_ok=True)
+    _, files = place().listdir("")
+    old = [name for name in files if name.startswith(INCOMING) and _is_older(name, before)]
+    if old:
+        place().delete_all(old)
     return len(old)
 
 
@@ -75,31 +74,21 @@ def _keys(names: Sequence[str]) -> NDArray[np.int64]:
     return np.fromiter(map(hash, names), np.int64, len(names))
 
 
-def _stored(root: Path, before: float) -> Iterator[str]:
-    """Names of stored files that neither were written nor came here after `before`."""
+def _stored() -> Iterator[str]:
+    """Names of stored files that may be ours."""
     for folder in _FOLDERS:
-        if not (root / folder).is_dir():
-            continue
-        for shard in sorted((root / folder).iterdir()):
-            try:
-                with os.scandir(shard) as entries:
-                    found = [entry for entry in entries if _is_old(entry, before)]
-            except (NotADirectoryError, FileNotFoundError):
-                continue
-            yield from (f"{folder}/{shard.name}/{entry.name}" for entry in found)
+        shards, _ = place().listdir(folder)
+        for shard in sorted(shards):
+            _, files = place().listdir(f"{folder}/{shard}")
+            yield from (f"{folder}/{shard}/{file}" for file in files if _OUR_NAME.fullmatch(file))
 
 
-def _is_old(entry: os.DirEntry[str], before: float) -> bool:
-    is_ours = _OUR_NAME.fullmatch(entry.name) and entry.is_file(follow_symlinks=False)
-    return bool(is_ours) and _is_older(entry, before)
-
-
-def _is_older(entry: os.DirEntry[str], before: float) -> bool:
+def _is_older(name: str, before: datetime) -> bool:
+    """Asked of the few that no item names: in a bucket it is a request for each."""
     try:
-        stat = entry.stat(follow_symlinks=False)
+        return place().get_modified_time(name) < before
     except FileNotFoundError:
         return False
-    return max(stat.st_mtime, stat.st_ctime) < before
 
 
 def _unnamed(names: Sequence[str]) -> set[str]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from catalog.ingest.images import ImageRefused
 from catalog.models import Item
+from catalog.storage import PicturesUnavailable
 from embeddings.encoders.base import Encoder, EncoderError, Modality
 from embeddings.parts import PARTS
 
@@ -32,6 +33,8 @@ class Encoded:
     vectors: dict[Key, Stored]
     errors: dict[int, str]
     """By item, none of whose vectors is here."""
+    waiting: dict[int, str] = dataclasses.field(default_factory=dict)
+    """The same of items that cannot be read just now, through no fault of theirs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +42,8 @@ class Unreadable:
     """Why an input cannot be read: an exception would hold the file in its traceback."""
 
     reason: str
+    passes: bool = False
+    """It is no fault of the item's: later it may be read."""
 
 
 def read(item: Item, modality: Modality) -> Any:
@@ -46,6 +51,8 @@ def read(item: Item, modality: Modality) -> Any:
     part = PARTS[modality]
     try:
         return part.read(item)
+    except PicturesUnavailable as exc:
+        return Unreadable(str(exc), passes=True)
     except (ImageRefused, OSError) as exc:
         reason = str(exc)
     except Exception as exc:
@@ -57,9 +64,11 @@ def read(item: Item, modality: Modality) -> Any:
 def encode(encoder: Encoder, reading: Mapping[Key, Future[Any]]) -> Encoded:
     """Encode what is being read; whatever fails is told of its item alone."""
     inputs = {key: future.result() for key, future in reading.items()}
-    errors = {key[0]: each.reason for key, each in inputs.items() if isinstance(each, Unreadable)}
-    encoded = _encode(encoder, {key: inputs[key] for key in inputs if key[0] not in errors})
-    return Encoded(encoded.vectors, errors | encoded.errors)
+    unread = {key[0]: each for key, each in inputs.items() if isinstance(each, Unreadable)}
+    encoded = _encode(encoder, {key: inputs[key] for key in inputs if key[0] not in unread})
+    waiting = {pk: each.reason for pk, each in unread.items() if each.passes}
+    errors = {pk: each.reason for pk, each in unread.items() if not each.passes}
+    return Encoded(encoded.vectors, errors | encoded.errors, waiting)
 
 
 def _encode(encoder: Encoder, inputs: Mapping[Key, Any]) -> Encoded:

@@ -34,6 +34,8 @@ clock, which all hosts share."""
 MAX_ATTEMPTS: Final = 3
 RETRY_DELAYS: Final = (timedelta(seconds=5), timedelta(seconds=30))
 """Wait after the first and the second failed attempt."""
+POSTPONED: Final = timedelta(seconds=10)
+"""Wait of an item that could not be read through no fault of its own."""
 WRITE_BATCH: Final = 1000
 """Rows a statement."""
 EMBED_PENDING: Final = "embeddings.tasks.embed_pending"
@@ -43,6 +45,13 @@ EMBED_TIMEOUT: Final = 600
 _UNCLAIMED: Final = {"claimed_by": "", "claimed_until": None}
 OUTDATED: Final = "outdated"
 """In place of the hash of the part that a vector was made from: it is to be made again."""
+# Past the models, which take three times as long: this runs for every item that comes.
+_WRITE_ROW: Final = (
+    f"INSERT INTO {EmbeddingJob._meta.db_table} (space_id, item_id, run_after, created_at,"  # noqa: S608  a name
+    " attempts, claimed_by, error) VALUES (%s, %s, %s, %s, 0, '', '')"
+    " ON CONFLICT (space_id, item_id) DO UPDATE SET run_after = excluded.run_after,"
+    " attempts = 0, claimed_by = '', claimed_until = NULL, error = '', failed_at = NULL"
+)
 SUSPECTED: Final = "The worker died while it embedded this item with others."
 DIED: Final = "The worker died while it embedded this item alone."
 
@@ -209,6 +218,12 @@ def fail(token: str, errors: dict[int, str]) -> None:
             _fail_attempt(job, errors[job.item_id], delay)
 
 
+def postpone(token: str, item_ids: Iterable[int]) -> None:
+    """Give items of a claim back as they were, to be tried again in a while."""
+    again = timezone.now() + POSTPONED
+    in_work(token).filter(item_id__in=item_ids).update(**_UNCLAIMED, run_after=again)
+
+
 def release(*tokens: str) -> None:
     """Give back what claims still hold, as if they had never been made."""
     in_work(*tokens).update(**_UNCLAIMED)
@@ -285,20 +300,10 @@ def _enqueue(space: EmbeddingSpace, item_ids: list[int]) -> int:
 
 
 def _write_rows(space: EmbeddingSpace, item_ids: list[int]) -> None:
-    now = timezone.now()
-    EmbeddingJob.objects.bulk_create(
-        [EmbeddingJob(space=space, item_id=item_id, run_after=now) for item_id in item_ids],
-        update_conflicts=True,
-        unique_fields=["space", "item"],
-        update_fields=[
-            "attempts",
-            "run_after",
-            "claimed_by",
-            "claimed_until",
-            "error",
-            "failed_at",
-        ],
-    )
+    """Write new jobs; one that there is starts anew."""
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.executemany(_WRITE_ROW, [(space.pk, item_id, now, now) for item_id in item_ids])
 
 
 def _chunks(item_ids: Iterable[int]) -> Iterator[list[int]]:

@@ -51,6 +51,11 @@ def process_id() -> str:
         return _identity[0]
 
 
+def known_here() -> set[str]:
+    """Processes of this host, by their ids, the dead ones among them until they are forgotten."""
+    return {file.name for file in _folder().glob("[!.]*")}
+
+
 def dead_here() -> set[str]:
     """Processes of this host that died, by their ids, until they are forgotten."""
     dead = set[str]()
@@ -58,7 +63,7 @@ def dead_here() -> set[str]:
         try:
             with file.open("rb") as stream:
                 fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except (BlockingIOError, FileNotFoundError):
+        except OSError:  # it lives, was forgotten meanwhile, or is somebody else's
             continue
         dead.add(file.name)
     return dead

@@ -9,6 +9,7 @@ from django.db import Error, models
 
 from catalog.ingest.images import ImageRefused
 from catalog.models import Item
+from catalog.storage import PicturesUnavailable
 from embeddings.encoders.preparing.parity import SAMPLES, Samples, demo_samples
 from embeddings.parts import PARTS, Part
 
@@ -20,7 +21,7 @@ def catalogue_samples() -> Samples:
     """
     try:
         samples = {modality: _inputs(part) for modality, part in PARTS.items()}
-    except Error:  # no database yet
+    except (Error, PicturesUnavailable):  # no database yet, or no pictures just now
         return demo_samples()
     if min(map(len, samples.values())) < SAMPLES // 2:
         return demo_samples()

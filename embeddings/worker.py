@@ -123,7 +123,8 @@ class _Work:
             if batch is not None and running is not None:
                 self._read_ahead(beside=batch)
                 self._encoded = batch, running.result()
-                self._stopping |= self._until()
+                # Where pictures cannot be read, the next batch would wait for them in vain too.
+                self._stopping |= self._until() or bool(self._encoded[1].waiting)
 
     def _next(self) -> _Batch | None:
         """What to encode now: of the spaces before that of what was read ahead, or that itself."""
@@ -224,7 +225,11 @@ def _finish(batch: _Batch, encoded: Encoded) -> DrainReport:
     }
     if errors:
         jobs.fail(batch.claim.token, errors)
-    embedded = batch.items.keys() - errors.keys()
+    if encoded.waiting:
+        jobs.postpone(batch.claim.token, encoded.waiting)
+        reason = next(iter(encoded.waiting.values()))
+        logger.warning("%d items wait, unharmed: %s", len(encoded.waiting), reason)
+    embedded = batch.items.keys() - errors.keys() - encoded.waiting.keys()
     indexed = _commit(batch, embedded, encoded.vectors) if embedded else 0
     return DrainReport(indexed, len(errors))
 

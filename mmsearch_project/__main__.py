@@ -1,4 +1,4 @@
-"""`python -m mmsearch_project`: web server and worker under one supervisor."""
+"""`python -m mmsearch_project [web] [worker]`: either, or both, under one supervisor."""
 
 from __future__ import annotations
 

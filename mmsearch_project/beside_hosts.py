@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -17,14 +18,34 @@ START_LOCK: Final = 0x6D6D7365
 
 @contextlib.contextmanager
 def one_start_at_a_time(*, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Wait, after a call of `on_wait`, while another host prepares the database.
+    """Wait, after a call of `on_wait`, while another start prepares the database.
 
-    On SQLite there is one host, whose data folder is held already. The lock is a transaction's, on
-    a connection of its own: it holds behind a pool of connections, and ends with its process.
+    On SQLite it is a lock of the data folder, where web and worker may start beside each other.
+    Else it is a transaction's, on a connection of its own: it holds behind a pool of connections,
+    and ends with its process.
     """
-    if connections[DEFAULT_DB_ALIAS].vendor != "postgresql":
+    with _the_only_start_here(on_wait):
+        if connections[DEFAULT_DB_ALIAS].vendor == "postgresql":
+            with _the_only_start(on_wait):
+                yield
+        else:
+            yield
+
+
+@contextlib.contextmanager
+def _the_only_start_here(on_wait: Callable[[], None]) -> Iterator[None]:
+    """Over this data folder: the models in it are prepared once, too."""
+    with (settings.MMSEARCH_DATA_DIR / "start.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-        return
+
+
+@contextlib.contextmanager
+def _the_only_start(on_wait: Callable[[], None]) -> Iterator[None]:
     connection = connections.create_connection(DEFAULT_DB_ALIAS)
     try:
         connection.set_autocommit(False)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def text(name: str, default: str = "") -> str:
@@ -69,8 +72,8 @@ def words(name: str, default: tuple[str, ...]) -> list[str]:
 def service_url(name: str, drivers: Mapping[str, str]) -> str:
     """A URL whose scheme is one of `drivers`, or an empty string.
 
-    `drivers` gives the importable module that each scheme needs, empty where it needs none. The
-    URL is never part of a message: it may hold a password.
+    `drivers` gives the importable module that each scheme needs, empty where it needs none; all are
+    in requirements-scale.txt. The URL is never part of a message: it may hold a password.
     """
     value = text(name)
     if not value:
@@ -101,6 +104,37 @@ def choice_or_url(
             f"{name}={value!r}: choose one of {', '.join((*allowed, *urls))}."
         )
     return value
+
+
+def bucket(name: str) -> dict[str, str | None]:
+    """What `s3://bucket/prefix?endpoint=…&region=…` says; empty where the variable is a folder."""
+    value = service_url(name, {"s3": "storages"}) if "://" in text(name) else ""
+    if not value:
+        return {}
+    url = urlsplit(value)
+    options = dict(parse_qsl(url.query))
+    prefix = url.path.strip("/")
+    endpoint = options.pop("endpoint", None)
+    region = options.pop("region", None)
+    form = f"{name} has to be s3://bucket/prefix?endpoint=https://…&region=…; "
+    if "@" in url.netloc:
+        raise ImproperlyConfigured(
+            f"{form}credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        )
+    if not _BUCKET.fullmatch(url.netloc):
+        raise ImproperlyConfigured(f"{form}{url.netloc!r} is no bucket's name.")
+    if ".." in prefix.split("/"):
+        raise ImproperlyConfigured(f"{form}{prefix!r} is no prefix.")
+    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
+        raise ImproperlyConfigured(f"{form}{endpoint!r} is no endpoint.")
+    if options:
+        raise ImproperlyConfigured(f"{form}{next(iter(options))!r} means nothing.")
+    return {
+        "bucket_name": url.netloc,
+        "location": prefix,
+        "endpoint_url": endpoint,
+        "region_name": region,
+    }
 
 
 def writable_folder(name: str, default: Path) -> Path:

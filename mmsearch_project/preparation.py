@@ -40,7 +40,9 @@ def prepare() -> None:
     """
     check_settings()
     try:
-        with one_start_at_a_time(on_wait=lambda: say("Another host starts: waiting for it …")):
+        with one_start_at_a_time(
+            on_wait=lambda: say("Another start is under way: waiting for it …")
+        ):
             migrate()
             share_secret_key()
             open_model()
@@ -52,8 +54,11 @@ def prepare() -> None:
 
 
 def check_settings() -> None:
-    """Run the system checks; the first error is why we do not start."""
-    for message in checks.run_checks():
+    """Run the system checks; the first error is why we do not start.
+
+    Those of a deployment too: what is asked over the network is among them.
+    """
+    for message in checks.run_checks(include_deployment_checks=True):
         if message.is_serious():
             raise NotReadyError(f"{message.msg} {message.hint or ''}".strip())
 

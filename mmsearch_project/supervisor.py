@@ -1,13 +1,14 @@
 """`make run`: one process that starts the web server and the worker and answers for both.
 
 They start together and end together: a child that dies is started again a few times, and where
-that does not help everything stops. The supervisor itself stays small: it loads neither Django's
-apps nor a model.
+that does not help everything stops. Each can be had alone, beside the other over the same data
+folder: `python -m mmsearch_project web` and `worker`, which is how containers run them. The
+supervisor itself stays small: it loads neither Django's apps nor a model.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
 import shutil
 import signal
@@ -19,12 +20,13 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO, Final
+from typing import Final
 
 from django.core.exceptions import ImproperlyConfigured
 
 from mmsearch_project import address, demo
 from mmsearch_project.address import AddressError
+from mmsearch_project.data_folder import Role, StartError, hold_data_dir
 from mmsearch_project.processes import Child, describe_status, follow_parent
 
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
@@ -40,10 +42,6 @@ DOUBLE_CLICK: Final = 1.0
 """Seconds: a shell or `make` may pass the same signal on twice; that is one wish to stop."""
 
 
-class StartError(Exception):
-    """The application cannot start; the message names the mend."""
-
-
 class Supervisor:
     """Starts the children, keeps them running, stops them."""
 
@@ -53,11 +51,15 @@ class Supervisor:
         host: str,
         port: int,
         data_dir: Path,
-        listener: socket.socket,
+        listener: socket.socket | None,
         names: Sequence[str] = (),
         web_processes: int = 1,
+        with_worker: bool = True,
     ) -> None:
-        """`names` are what other machines may call the server; without any, none are told."""
+        """`names` are what other machines may call the server; without any, none are told.
+
+        Without a `listener` there is no web server.
+        """
         self.host = host
         self.names = names
         self.port = port
@@ -66,15 +68,21 @@ class Supervisor:
         self.listener = listener
         python = sys.executable
         self.preparation = Child("preparation", [python, "-m", "mmsearch_project.preparation"])
-        self.web = [
-            Child(
-                f"web server {number}" if web_processes > 1 else "web server",
-                [python, "-m", "mmsearch_project.web", str(listener.fileno())],
-                inherited=(listener.fileno(),),
-            )
-            for number in range(1, web_processes + 1)
-        ]
+        self.web = (
+            []
+            if listener is None
+            else [
+                Child(
+                    f"web server {number}" if web_processes > 1 else "web server",
+                    [python, "-m", "mmsearch_project.web", str(listener.fileno())],
+                    inherited=(listener.fileno(),),
+                )
+                for number in range(1, web_processes + 1)
+            ]
+        )
         self.worker = Child("worker", [python, "-m", "mmsearch_project.cluster"])
+        self.lasting = [*self.web, *([self.worker] if with_worker else [])]
+        """What runs until the end, and is started again where it dies."""
         self.demo = Child("demo catalogue", [python, "-m", "mmsearch_project.demo"])
         self.asked_at: float | None = None
         self.impatient = False
@@ -83,7 +91,7 @@ class Supervisor:
 
     @property
     def children(self) -> tuple[Child, ...]:
-        return (self.preparation, *self.web, self.worker, self.demo)
+        return (self.preparation, *self.lasting, self.demo)
 
     def run(self) -> int:
         """Prepare, serve until asked to stop, stop; returns the exit status."""
@@ -111,9 +119,25 @@ class Supervisor:
         return 0 if self.asked_at is not None else self.preparation.status() or 0
 
     def _serve(self) -> int:
-        address.listen(self.listener, self.host, self.port)
-        for child in (*self.web, self.worker):
+        if self.listener is not None:
+            address.listen(self.listener, self.host, self.port)
+        for child in self.lasting:
             child.start()
+        self._begin()
+        while self.asked_at is None:
+            for child in self.lasting:
+                if not child.runs() and not self._revive(child):
+                    return 1
+            self._follow_demo()
+            self._announce()
+            time.sleep(POLL)
+        return 0
+
+    def _begin(self) -> None:
+        """Say what starts, and load the demo catalogue where that is wanted."""
+        if self.listener is None:
+            say("The worker is starting (Ctrl-C stops)")
+            return
         if demo.is_wanted(self.data_dir):
             say("The demo catalogue is being loaded; the page works meanwhile.")
             self.demo.start()
@@ -123,14 +147,6 @@ class Supervisor:
                 f"It answers to: {', '.join(self.names)}."
                 " Other names are refused; add one: MMSEARCH_ALLOWED_HOSTS=its.name make run"
             )
-        while self.asked_at is None:
-            for child in (*self.web, self.worker):
-                if not child.runs() and not self._revive(child):
-                    return 1
-            self._follow_demo()
-            self._announce()
-            time.sleep(POLL)
-        return 0
 
     def _revive(self, child: Child) -> bool:
         """Start a dead child again after its pause; False where that has been tried enough."""
@@ -165,7 +181,7 @@ class Supervisor:
 
     def _announce(self) -> None:
         """Say once that searches are answered."""
-        if not self.ready and is_ready(self.url):
+        if self.listener is not None and not self.ready and is_ready(self.url):
             self.ready = True
             say(f"Ready: {self.url}")
 
@@ -195,23 +211,6 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def hold_data_dir(data_dir: Path) -> IO[str]:
-    """Lock the data folder against a second supervisor until this process ends."""
-    stream = (data_dir / "supervisor.lock").open("a+")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as exc:
-        stream.seek(0)
-        raise StartError(
-            f"{data_dir} is in use by a running mmsearch (process {stream.read().strip()})."
-            " Stop it, or choose another folder with MMSEARCH_DATA_DIR."
-        ) from exc
-    stream.truncate(0)
-    stream.write(str(os.getpid()))
-    stream.flush()
-    return stream
-
-
 def empty_folder(folder: Path) -> Path:
     """The folder, made if absent, emptied of what an earlier start left."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -230,7 +229,15 @@ def complain(line: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until stopped; `--with-parent` also stops when the parent process dies."""
+    """Run the roles that are named, or both, until stopped.
+
+    `--with-parent` also stops when the parent process dies.
+    """
+    named = [argument for argument in arguments if argument != "--with-parent"]
+    if unknown := sorted(set(named) - set(Role)):
+        complain(f"{unknown[0]!r} is neither web nor worker.")
+        return 1
+    roles = [Role(name) for name in named] or list(Role)
     if "--with-parent" in arguments:
         follow_parent(os.getppid(), signal.SIGTERM)
     os.chdir(BASE_DIR)
@@ -239,12 +246,15 @@ def main(arguments: list[str]) -> int:
     try:
         from mmsearch_project import settings
 
-        lock = hold_data_dir(settings.MMSEARCH_DATA_DIR)
-        if settings.WEB_CONCURRENCY > 1:  # the processes add up their metrics here
-            metrics = empty_folder(settings.MMSEARCH_DATA_DIR / "metrics")
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
-        listener = address.bind(settings.HOST, settings.PORT)
-        with lock, listener:
+        with contextlib.ExitStack() as held:
+            for role in roles:
+                held.enter_context(hold_data_dir(settings.MMSEARCH_DATA_DIR, role))
+            listener = None
+            if Role.WEB in roles:
+                if settings.WEB_CONCURRENCY > 1:  # the processes add up their metrics here
+                    metrics = empty_folder(settings.MMSEARCH_DATA_DIR / "metrics")
+                    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+                listener = held.enter_context(address.bind(settings.HOST, settings.PORT))
             return Supervisor(
                 host=settings.HOST,
                 port=settings.PORT,
@@ -252,6 +262,7 @@ def main(arguments: list[str]) -> int:
                 listener=listener,
                 names=settings.ALLOWED_HOSTS if settings.MMSEARCH_EXPOSED_BY else (),
                 web_processes=settings.WEB_CONCURRENCY,
+                with_worker=Role.WORKER in roles,
             ).run()
     except (ImproperlyConfigured, AddressError, StartError) as exc:
         complain(str(exc))

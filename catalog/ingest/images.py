@@ -23,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from catalog.ingest import containers, formats, pixels
 from catalog.ingest.budget import Budget, BudgetExhausted, give_memory_back
 from catalog.models import Item
+from catalog.storage import CatalogStorage, PicturesUnavailable
 
 # Pictures inside the picture are not asked for.
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
@@ -152,13 +153,17 @@ def decode_query_image(source: BinaryIO | bytes, *, filename: str = "") -> Image
 def open_preview(item: Item) -> Image.Image:
     """An item's upright RGB picture, as pages show and the encoder reads it.
 
-    Raises ImageRefused where the item has none, or its file is gone or broken.
+    Raises ImageRefused where the item has none, or its file is gone or broken, and
+    PicturesUnavailable where that cannot be known just now.
     """
     file = item.preview_file
     if file is None:
         raise ImageRefused(f"Item {item.item_id!r} has no picture.")
     try:
-        data = read_bytes(Path(file.path))
+        with CatalogStorage().open(file.name or "") as stored:
+            data = read_bytes(stored.stream)
+    except PicturesUnavailable:
+        raise
     except FileNotFoundError as exc:
         raise ImageRefused(f"The file {file.name!r} is gone. Ingest the item again.") from exc
     except (OSError, SuspiciousFileOperation) as exc:

@@ -8,14 +8,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from django.core.files.base import ContentFile
 
 from catalog.ingest.images import CheckedImage, ImageRefused, check_image, read_bytes
 from catalog.ingest.records import ImageInput, LocalImage
-from catalog.models import Item
-from catalog.storage import LINK_PREFIX, CatalogStorage, image_upload_path, preview_upload_path
+from catalog.linking import is_linked
+from catalog.storage import CatalogStorage, image_upload_path, preview_upload_path
 
 MAX_LINKED_PATH: Final = 1000
 """Characters of a linked picture's path below its folder."""
@@ -50,16 +50,21 @@ class Picture:
 
     def discard(self) -> None:
         """Delete the files that were stored for it."""
-        storage = CatalogStorage()
-        for name in (self.preview, "" if self.linked_root else self.image):
-            if name:
-                storage.delete(name)
+        ours = (self.preview, "" if self.linked_root else self.image)
+        CatalogStorage().delete_all(name for name in ours if name)
+
+
+class _Named(NamedTuple):
+    """What files are named after, without the cost of a model's instance."""
+
+    item_id: str
+    image_hash: str
 
 
 def prepare_picture(
     item_id: str, source: ImageInput, known: Known | None, *, store: bool
 ) -> Picture:
-    """Check a picture and store its files. Raises ImageRefused.
+    """Check a picture and store its files. Raises ImageRefused and PicturesUnavailable.
 
     A picture that the item already has, by hash, is neither decoded nor stored again.
     """
@@ -85,8 +90,7 @@ def prepare_picture(
 
 
 def _store(item_id: str, picture: Picture, checked: CheckedImage, data: bytes) -> Picture:
-    storage = CatalogStorage()
-    item = Item(item_id=item_id, image_hash=picture.image_hash)
+    storage, item = CatalogStorage(), _Named(item_id, picture.image_hash)
     if picture.linked_root is None:
         name = storage.save(image_upload_path(item, f"image{checked.suffix}"), ContentFile(data))
         picture = dataclasses.replace(picture, image=name)
@@ -104,9 +108,8 @@ def _store(item_id: str, picture: Picture, checked: CheckedImage, data: bytes) -
 
 def _serves(known: Known, local: LocalImage | None) -> bool:
     """Whether the files that the item has are where this ingestion wants them."""
-    linked = known.image.startswith(f"{LINK_PREFIX}/")
     path = _linked_path(local) if local else ""
-    if linked:
+    if is_linked(known.image):
         in_place = bool(path) and known.image.split("/", 2)[2] == path
     else:
         in_place = not path and CatalogStorage().exists(known.image)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,7 @@ from catalog.ingest.records import (
 )
 from catalog.ingest.writer import PictureChanged, Prepared, discard_unnamed, write
 from catalog.models import Item
+from catalog.storage import PicturesUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,8 @@ MAX_BATCH_BYTES: Final = 32 * 2**20
 THREADS: Final = min(4, os.cpu_count() or 1)
 LOCKED_ATTEMPTS: Final = 3
 """Times a batch waits for the database's timeout before a lock is an error."""
+PATIENCE: Final = 60.0
+"""Seconds that a command waits for a place of pictures which does not answer."""
 
 _Batch: TypeAlias = list[ItemRecord | Outcome]
 _Slot: TypeAlias = tuple[ItemRecord, Future[Picture | ImageRefused] | None] | Outcome
@@ -155,7 +159,11 @@ def _start(batch: _Batch, pool: ThreadPoolExecutor, *, store: bool) -> list[_Slo
 def _prepare(
     item_id: str, source: ImageInput, known: Known | None, *, store: bool
 ) -> Picture | ImageRefused:
-    """A refusal is returned, a new one: what was raised holds the picture in its traceback."""
+    """A refusal is returned, a new one: what was raised holds the picture in its traceback.
+
+    Raises PicturesUnavailable.
+    """
+    until = time.monotonic() + PATIENCE
     while True:
         try:
             return prepare_picture(item_id, source, known, store=store)
@@ -163,6 +171,10 @@ def _prepare(
             # Files of this machine come from a command, which has the time that clients have not.
             if not (isinstance(exc, ImageBusy) and isinstance(source, LocalImage)):
                 return type(exc)(*exc.args)
+        except PicturesUnavailable:
+            if not isinstance(source, LocalImage) or time.monotonic() > until:
+                raise
+            time.sleep(1)
 
 
 def _known(item_ids: Sequence[str]) -> dict[str, Known]:

@@ -13,9 +13,10 @@ from django.db import DatabaseError, transaction
 
 from catalog.ingest.pictures import Picture
 from catalog.ingest.records import ItemRecord, Outcome, OutcomeKind, rejected
+from catalog.linking import forget_linked_folders, linked_name
 from catalog.models import Item, LinkedFolder, Tag, caption_digest
 from catalog.signals import items_changed, items_saved
-from catalog.storage import delete_after_commit, forget_linked_folders, linked_name
+from catalog.storage import delete_after_commit
 
 logger = logging.getLogger(__name__)
 
@@ -264,8 +265,7 @@ def _apply(batch: Sequence[Prepared], changes: Sequence[_Change | Outcome]) -> N
     reembed = [change.item.pk for _, change in writes if change.reembed]
     if reembed:
         items_saved.send(Item, item_ids=reembed)
-    for name in (name for _, change in writes for name in change.replaced):
-        delete_after_commit(name)
+    delete_after_commit(name for _, change in writes for name in change.replaced)
 
 
 def _update(changes: list[_Change]) -> None:

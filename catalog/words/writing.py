@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Final, NamedTuple
@@ -119,15 +119,14 @@ def cells_of(
     *, title: str, caption: str, tags: Sequence[str], category: str, item_id: str, filename: str
 ) -> Cells:
     """The terms of an item's texts."""
-    codes: dict[str, None] = {}
+    codes: list[str] = []
 
-    def terms(texts: Iterable[str]) -> Iterator[str]:
-        for text in texts:
-            found, more = terms_and_codes(text)
-            codes.update(dict.fromkeys(more))
-            yield " ".join(found)
+    def terms(text: str) -> str:
+        found, more = terms_and_codes(text)
+        codes.extend(more)
+        return " ".join(found)
 
-    own, said, of_kind = terms((title, caption, category))
-    tag_terms = f" {BREAK} ".join(filter(None, terms(tags)))
-    name = f" {BREAK} ".join(filter(None, terms((item_id, filename))))
-    return Cells(own, said, tag_terms, of_kind, name, " ".join(codes))
+    own, said, of_kind = terms(title), terms(caption), terms(category)
+    tag_terms = f" {BREAK} ".join(filter(None, map(terms, tags)))
+    name = f" {BREAK} ".join(filter(None, map(terms, (item_id, filename))))
+    return Cells(own, said, tag_terms, of_kind, name, " ".join(dict.fromkeys(codes)))

@@ -21,9 +21,10 @@ from rest_framework.views import APIView
 
 from catalog.ingest import ItemRecord, Outcome, OutcomeKind, ingest, records_from_ndjson
 from catalog.ingest.records import rejected
-from catalog.storage import DISK_FULL, is_disk_full
+from catalog.storage import why_not_stored
 from search.api import schema
 from search.api.bodies import refuse_longer_than
+from search.api.errors import DATABASE_AWAY, is_database_away
 from search.api.items import ITEM_ACTIONS, ItemViewSet
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def _answer(request: HttpRequest) -> Iterator[bytes]:
 
 
 def _outcomes(records: Iterator[ItemRecord | Outcome]) -> Iterator[Outcome]:
-    """What becomes of the records; where the disk is full, each of the rest is told so."""
+    """What becomes of the records; where they find no room or no database, the rest is told so."""
     unanswered: deque[tuple[int | None, str]] = deque()
 
     def noted() -> Iterator[ItemRecord | Outcome]:
@@ -72,12 +73,13 @@ def _outcomes(records: Iterator[ItemRecord | Outcome]) -> Iterator[Outcome]:
             unanswered.popleft()
             yield outcome
     except (OSError, DatabaseError) as exc:
-        if not is_disk_full(exc):
+        reason = DATABASE_AWAY if is_database_away(exc) else why_not_stored(exc)
+        if reason is None:
             raise
-        logger.error("The disk is full: %s", exc)  # noqa: TRY400  the place says nothing
+        logger.error("Nothing more is stored: %s", exc)  # noqa: TRY400  the place says nothing
         rest = ((record.line, record.item_id or "") for record in records)
         for line, item_id in itertools.chain(unanswered, rest):
-            yield rejected(DISK_FULL, line=line, item_id=item_id)
+            yield rejected(reason, line=line, item_id=item_id)
 
 
 def _outcome_line(outcome: Outcome) -> bytes:

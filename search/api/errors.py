@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
+from django.db import InterfaceError, OperationalError, connection
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -24,12 +25,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.views import exception_handler as rest_exception_handler
 
-from catalog.storage import DISK_FULL, is_disk_full
+from catalog.storage import is_disk_full, why_not_stored
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from search.answer.query import QueryError
 
 logger = logging.getLogger(__name__)
+
+DATABASE_AWAY = "The database does not answer. The same request may succeed in a moment."
 
 
 class PayloadTooLarge(APIException):
@@ -54,7 +57,7 @@ class EncoderUnavailable(APIException):
 
 
 class Busy(APIException):
-    """503: too many large pictures are being read; the same request may succeed in a moment."""
+    """503: too many large pictures are being read, or they cannot be; later it may succeed."""
 
     status_code = 503
     default_code = "busy"
@@ -149,11 +152,29 @@ def is_api(request: HttpRequest) -> bool:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 507 where the disk is full: JSON where the API failed, plain elsewhere."""
-    if is_disk_full(sys.exception()):
-        if is_api(request):
-            return JsonResponse({"detail": DISK_FULL}, status=507)
-        return HttpResponse(DISK_FULL, status=507, content_type="text/plain")
+    """500; 507 where the disk is full, 503 where the database or the pictures' place is away."""
+    failure = sys.exception()
+    refusal = DATABASE_AWAY if is_database_away(failure) else why_not_stored(failure)
+    if refusal is not None:
+        if is_disk_full(failure):
+            return _refusal(request, refusal, status=507)
+        response = _refusal(request, refusal, status=503)
+        response["Retry-After"] = str(Busy.wait)
+        return response
     if is_api(request):
         return JsonResponse({"detail": "The server failed; its log says why."}, status=500)
     return defaults.server_error(request)
+
+
+def _refusal(request: HttpRequest, detail: str, *, status: int) -> HttpResponse:
+    if is_api(request):
+        return JsonResponse({"detail": detail}, status=status)
+    return HttpResponse(detail, status=status, content_type="text/plain")
+
+
+def is_database_away(exc: BaseException | None) -> bool:
+    """Whether it is the database that fails, not what was asked of it."""
+    if not isinstance(exc, (OperationalError, InterfaceError)):
+        return False
+    # SQLite calls it operational, too, where a statement is wrong.
+    return connection.vendor != "sqlite" or "locked" in str(exc)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 from rest_framework.exceptions import NotFound
 
 from catalog.ingest import ItemRecord, Outcome, OutcomeKind, UploadedImage, ingest_one
+from catalog.storage import PicturesUnavailable, why_not_stored
 from search.api.errors import Busy, PayloadTooLarge, refuse
+
+logger = logging.getLogger(__name__)
 
 
 def uploaded_image(picture: Any) -> UploadedImage | None:
@@ -40,7 +44,11 @@ def store(record: ItemRecord, *, field_names: Mapping[str, str] | None = None) -
 
     `field_names` are the names of the input's fields where they differ from the record's.
     """
-    outcome = ingest_one(record)
+    try:
+        outcome = ingest_one(record)
+    except PicturesUnavailable as exc:
+        logger.warning("%s", exc)
+        raise Busy(why_not_stored(exc)) from exc
     if outcome.kind is not OutcomeKind.REJECTED:
         return outcome
     if outcome.missing:

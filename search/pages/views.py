@@ -19,6 +19,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from catalog.ingest import OutcomeKind, ingest_one
 from catalog.ingest.images import ImageBusy, ImageRefused, ImageTooLarge, decode_query_image
 from catalog.models import Item
+from catalog.storage import PicturesUnavailable
 from embeddings.encoders.base import EncoderError
 from embeddings.parts import PARTS
 from embeddings.spaces import SpaceError, active_space
@@ -82,7 +83,7 @@ def search_page(request: HttpRequest) -> HttpResponse:
         error, status = str(exc), 400
     except UnknownItem as exc:
         error, status = str(exc), 404
-    except (EncoderError, SpaceError) as exc:
+    except (EncoderError, SpaceError, PicturesUnavailable) as exc:
         error, status = f"Searching does not work just now. {exc}", 503
     return _render_search(request, query, shown=shown, error=error, status=status)
 
@@ -97,7 +98,7 @@ def _search_with_picture(request: HttpRequest) -> HttpResponse:
             token = query_pictures.keep(decode_query_image(sent.data, filename=sent.filename))
             return redirect(query.address(picture=token, like=""))
         error, status = str(next(iter(form.errors.values()))[0]), 400
-    except ImageBusy as exc:
+    except (ImageBusy, PicturesUnavailable) as exc:
         error, status = str(exc), 503
     except ImageTooLarge as exc:
         error, status = str(exc), 413

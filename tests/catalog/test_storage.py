@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,10 @@ from django.core.files.base import ContentFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from catalog import storage as storage_module
+from catalog import linking
+from catalog.linking import linked_name
 from catalog.models import Item, LinkedFolder
-from catalog.storage import CatalogStorage, image_upload_path, linked_name, preview_upload_path
+from catalog.storage import CatalogStorage, image_upload_path, preview_upload_path
 
 
 @pytest.fixture
@@ -51,7 +53,7 @@ def test_storage_asks_for_a_folder_once_and_hears_of_changes(
     album: LinkedFolder, tmp_path: Path
 ) -> None:
     name = linked_name(album.pk, "sub/cat.jpg")
-    storage_module.forget_linked_folders()
+    linking.forget_linked_folders()
     with CaptureQueriesContext(connection) as queries:
         paths = {CatalogStorage().path(name) for _ in range(5)}
     assert (len(queries), paths) == (1, {str(tmp_path / "album/sub/cat.jpg")})
@@ -66,7 +68,7 @@ def test_storage_hears_of_another_process_after_a_while(
     name = linked_name(album.pk, "sub/cat.jpg")
     CatalogStorage().path(name)
     LinkedFolder.objects.filter(pk=album.pk).update(path="/elsewhere")  # sends no signal
-    monkeypatch.setattr(storage_module, "LINKS_TRUSTED_FOR", 0.0)
+    monkeypatch.setattr(linking, "LINKS_TRUSTED_FOR", 0.0)
     assert CatalogStorage().path(name) == "/elsewhere/sub/cat.jpg"
 
 
@@ -77,6 +79,19 @@ def test_storage_deletes_its_own_files_only(album: LinkedFolder, media: Path) ->
     storage.delete(linked_name(album.pk, "sub/cat.jpg"))
     assert not (media / stored).exists()
     assert (Path(album.path) / "sub/cat.jpg").exists()
+
+
+def test_storage_gives_every_file_a_name_of_its_own(media: Path) -> None:
+    """Two hosts that store one picture at once would both find the plain name free."""
+    names = [CatalogStorage().save("images/ab/cat.jpg", ContentFile(b"x")) for _ in range(2)]
+    assert len(set(names)) == 2
+    assert all(re.fullmatch(r"images/ab/cat_\w{7}\.jpg", name) for name in names)
+    assert sorted(p.name for p in media.rglob("*.jpg")) == sorted(n[10:] for n in names)
+
+
+def test_storage_stores_nothing_in_a_linked_folder(album: LinkedFolder) -> None:
+    with pytest.raises(SuspiciousFileOperation, match="read only"):
+        CatalogStorage().save(linked_name(album.pk, "new.jpg"), ContentFile(b"x"))
 
 
 def test_upload_paths_are_short_and_harmless() -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.processes import end_on_signals
 from tests.hosts.dying import Death, deaths
 from tests.hosts.pair import Pair
 from tests.hosts.working import Work, median_ms, work
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=20_000)
     items = parser.parse_args().items
     with (
+        end_on_signals(),
         tempfile.TemporaryDirectory(prefix="mmsearch-hosts-") as folder,
         Pair(Path(folder)) as pair,
     ):

@@ -46,12 +46,15 @@ class Crowd:
 class Loader:
     """Sends items to one host, each batch until it is accepted."""
 
-    def __init__(self, host: Ours, name: str, count: int | None, *, seed: int) -> None:
-        """Without `count` it goes on for ever."""
+    def __init__(
+        self, host: Ours, name: str, count: int | None, *, seed: int, pause: float = 0.0
+    ) -> None:
+        """Without `count` it goes on for ever. `pause`: seconds after each batch."""
         self.accepted: dict[str, str] = {}
         """Captions by item id."""
         self.refusals: Counter[int] = Counter()
         self._host = host
+        self._pause = pause
         texts = enumerate(islice(captions(seed), count))
         self._records = ({"item_id": f"{name}-{n}", "caption": text} for n, text in texts)
 
@@ -62,6 +65,7 @@ class Loader:
                     return
                 time.sleep(0.2)
             self.accepted |= {record["item_id"]: record["caption"] for record in batch}
+            over.wait(self._pause)
 
     def _send(self, batch: list[dict[str, str]]) -> bool:
         lines = b"".join(json.dumps(record).encode() + b"\n" for record in batch)

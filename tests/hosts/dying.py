@@ -18,6 +18,8 @@ from tests.hosts.working import missing
 DOWN: Final = 5.0
 """Seconds that a part is away."""
 SEARCHERS: Final = 4
+PAUSE: Final = 4.0
+"""Seconds between batches of a loader: what waits stays what two hosts embed in as many."""
 PATIENCE: Final = 120.0
 """Seconds within which all must be well again."""
 
@@ -70,7 +72,7 @@ def deaths(pair: Pair) -> Iterator[Death]:
 def _death(pair: Pair, part: _Part, number: int) -> Death:
     searchers = [Searcher(lambda: part.alive, seed=10 * number + n) for n in range(SEARCHERS)]
     loaders = [
-        Loader(host, f"{number}{name}", None, seed=50 + 2 * number + n)
+        Loader(host, f"{number}{name}", None, seed=50 + 2 * number + n, pause=PAUSE)
         for n, (host, name) in enumerate(zip(pair.hosts, "ab", strict=True))
     ]
     with Crowd(*searchers, *loaders):

@@ -23,12 +23,13 @@ class Pair:
     def __init__(self, folder: Path) -> None:
         self._stack = contextlib.ExitStack()
         self.postgresql, self.redis = PostgreSQL(), Redis()
-        shared = {
+        self._folder = folder
+        self._shared = {
             "MMSEARCH_DATABASE_URL": self.postgresql.url,
             "MMSEARCH_BROKER_URL": self.redis.url,
             "MMSEARCH_SECRET_KEY": KEY,
         }
-        self.hosts = [Ours(folder / name, **shared) for name in ("a", "b")]
+        self.hosts = [self.host(name) for name in ("a", "b")]
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
@@ -42,6 +43,10 @@ class Pair:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def host(self, name: str) -> Ours:
+        """A host of this installation, not started, with an empty data folder."""
+        return Ours(self._folder / name, **self._shared)
 
     def embedded_by(self, host: Ours) -> int:
         """Items that a host has embedded so far, by its log."""

@@ -23,6 +23,7 @@ PROPERTIES: Final[dict[str, dict[str, str]]] = {
 
 `int8` has fixed ranges of activations, `int8-dynamic` finds them for every 64 values as it runs.
 """
+_MADV_DONTNEED: Final = 4  # mman.h
 REMEMBERED_KERNELS: Final = "256"
 """Kernels that a network keeps, some thirty for each shape of inputs it met of late."""
 
@@ -55,6 +56,22 @@ def compile_network(path: Path, precision: str, *, threads: int, streams: int = 
     network = core.read_model(path)
     look_up_first(network)
     return core.compile_model(network, "CPU", properties)
+
+
+def let_go_of_pages(file: Path) -> None:
+    """Take a mapped file's pages out of this process; one that is read again comes back by itself.
+
+    OpenVINO keeps the weights' file mapped, though it has packed them anew by the end of a run.
+    """
+    maps = Path("/proc/self/maps")
+    if not maps.exists():  # Linux alone
+        return
+    madvise = ctypes.CDLL(None).madvise
+    for line in maps.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        addresses, access, *_, mapped = f"{line} ".split(" ", 5)
+        if access.startswith("r-") and mapped.strip() == str(file):
+            start, end = (int(address, 16) for address in addresses.split("-"))
+            madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
 
 
 def return_freed_memory() -> None:

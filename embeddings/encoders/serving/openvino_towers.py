@@ -20,6 +20,7 @@ from embeddings.encoders.finding.prepared import TOKENIZER, Prepared
 from embeddings.encoders.serving.inputs import Feeds, Inputs
 from embeddings.encoders.serving.openvino_runtime import (
     compile_network,
+    let_go_of_pages,
     return_freed_memory,
     usable_processors,
 )
@@ -41,6 +42,9 @@ class Compiled:
                 f"{path} cannot be loaded ({reason}): delete {path.parent} and start again, the "
                 f"model is then prepared anew."
             ) from exc
+        self._weights = path.with_suffix(".bin").resolve()
+        self._unpacked = streams
+        """First runs, each of which may still pack weights."""
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         for _ in range(streams):
             self._requests.put(compiled.create_infer_request())
@@ -52,6 +56,9 @@ class Compiled:
             vectors: Vectors = request.infer(dict(feeds), share_inputs=True)[0].copy()
         finally:
             self._requests.put(request)
+        if self._unpacked > 0:
+            self._unpacked -= 1
+            let_go_of_pages(self._weights)
         return vectors
 
 

@@ -36,6 +36,8 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         selection = Selection(options)
         target, images = options["file"], options["images"]
+        if images is None and settings.MMSEARCH_BUCKET:
+            raise CommandError("The pictures are in a bucket: have them copied with --images DIR.")
         if unknown := selection.unknown():
             self.stdout.write(f"{unknown:,} of the ids name no item.")
         missing: list[str] = []

@@ -102,7 +102,7 @@ class TestSearch:
         self, top_n: int, django_assert_num_queries: DjangoAssertNumQueries
     ) -> None:
         search(ask("red"))
-        with django_assert_num_queries(8):  # space and log, words, items, tags
+        with django_assert_num_queries(7):  # space and log, words, items with tags
             search(ask("red", top_n=top_n))
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,30 +23,41 @@ def test_kept_picture_comes_back_pixel_by_pixel() -> None:
     assert query_pictures.find(query_pictures.keep(image)).tobytes() == image.tobytes()
 
 
-def test_old_pictures_are_cleared_by_the_next() -> None:
-    old = query_pictures.keep(Image.new("RGB", (4, 4)))
-    recent = query_pictures.keep(Image.new("RGB", (4, 4)))
-    past = time.time() - query_pictures.KEPT - 60
-    os.utime(_file(old), (past, past))
-    query_pictures.keep(Image.new("RGB", (4, 4)))
-    assert not _file(old).exists()
-    assert _file(recent).exists()
+@pytest.fixture
+def keep_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], str]:
+    """Keep a picture some seconds ago."""
+
+    def keep(age: float) -> str:
+        with monkeypatch.context() as patch:
+            then = time.time() - age
+            patch.setattr("search.pages.query_pictures.time.time", lambda: then)
+            return query_pictures.keep(Image.new("RGB", (4, 4)))
+
+    return keep
+
+
+def test_old_pictures_are_cleared_by_the_next(keep_at: Callable[[float], str]) -> None:
+    old, recent = keep_at(query_pictures.KEPT + 60), keep_at(query_pictures.KEPT - 60)
+    former = Path(settings.MEDIA_ROOT) / query_pictures.FOLDER / f"{'a' * 22}.png"
+    former.write_bytes(b"of a release that named them without their time")
+    keep_at(0)
+    assert [file.exists() for file in (_file(old), former, _file(recent))] == [False, False, True]
     with pytest.raises(query_pictures.PictureGone, match="Please choose it again"):
         query_pictures.find(old)
 
 
-def test_the_oldest_goes_when_too_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_goes_when_too_many_are_kept(
+    monkeypatch: pytest.MonkeyPatch, keep_at: Callable[[float], str]
+) -> None:
     shutil.rmtree(Path(settings.MEDIA_ROOT) / query_pictures.FOLDER, ignore_errors=True)
     monkeypatch.setattr(query_pictures, "MAX_KEPT", 2)
-    tokens = [query_pictures.keep(Image.new("RGB", (4, 4))) for _ in range(2)]
-    for age, token in enumerate(tokens, start=1):
-        os.utime(_file(token), (time.time() - 100 + age,) * 2)
-    tokens.append(query_pictures.keep(Image.new("RGB", (4, 4))))
+    tokens = [keep_at(age) for age in (100, 50, 0)]
     assert [_file(token).exists() for token in tokens] == [False, True, True]
 
 
 @pytest.mark.parametrize(
-    "token", ["", "../../secret_key", "a" * 21, "a" * 22, "ä" * 22, "\x00" * 22]
+    "token",
+    ["", "../../secret_key", "a" * 22, f"68e1f0aa-{'a' * 21}", f"68e1f0aa-{'a' * 22}", "ä" * 31],
 )
 def test_foreign_tokens_find_nothing(token: str) -> None:
     with pytest.raises(query_pictures.PictureGone):

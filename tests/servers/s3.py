@@ -1,0 +1,81 @@
+"""S3, from the package `moto`; it holds everything in memory: what is killed is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tests.servers.server import Server
+
+BUCKET: Final = "pictures"
+
+
+class S3(Server):
+    """A server with one bucket; any credentials are good."""
+
+    name = "s3"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user = None  # our own Python, which nobody else may be able to run
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the application needs to keep its pictures there."""
+        return {
+            "MMSEARCH_MEDIA_URL": f"s3://{BUCKET}/shop/eu?endpoint={self.url}&region=us-east-1",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+        }
+
+    @property
+    def command(self) -> Sequence[str | Path]:
+        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+
+    def answers(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), 5).close()
+        except OSError:
+            return False
+        return True
+
+    def start(self) -> None:
+        super().start()
+        self.client().create_bucket(Bucket=BUCKET)
+
+    def client(self) -> Any:
+        """A client of its own, past the application."""
+        import boto3
+
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+    def names(self) -> list[str]:
+        """Every object, by its whole key."""
+        answer = self.client().list_objects_v2(Bucket=BUCKET)
+        return [entry["Key"] for entry in answer.get("Contents", ())]
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """It takes connections and answers none of them, and loses nothing."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self._process.pid, signal.SIGCONT)
