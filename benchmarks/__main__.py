@@ -84,8 +84,7 @@ def main() -> int:
             elif options.action == "stores":
                 from benchmarks.stores import run_stores
 
-                written = run_stores(vectors=options.vectors, output=options.output, say=say)
-                say(f"Written: {written}")
+                run_stores(vectors=options.vectors, say=say)
             elif options.action == "models":
                 from benchmarks.models import run_models
 

@@ -5,7 +5,7 @@
 Starts PostgreSQL and Milvus from the packages of requirements-scale-dev.txt, puts N vectors of 512
 dimensions into the database, in clusters as a catalogue's are, and has each store filled as the
 worker fills it. Searches go through the contract that `/search_text/` uses, one at a time: what is
-found is scored again from the database. Writes stores.md.
+found is scored again from the database. Prints a table.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,8 +53,8 @@ COLUMNS: Final = {
 }
 
 
-def run_stores(*, vectors: int, output: Path, say: Callable[[str], None]) -> Path:
-    """Measure every store and write the table."""
+def run_stores(*, vectors: int, say: Callable[[str], None]) -> None:
+    """Measure every store and tell the table."""
     from tests.servers import Milvus, PostgreSQL  # packages of their own
 
     with PostgreSQL() as postgresql, Milvus() as milvus, tempfile.TemporaryDirectory() as data:
@@ -78,9 +77,7 @@ def run_stores(*, vectors: int, output: Path, say: Callable[[str], None]) -> Pat
                 row["memory_mb"] = memory_mb(family(pids[store]))
             say(json.dumps(row))
             rows.append(row)
-    target = output / "stores.md"
-    target.write_text(_table(rows, vectors), encoding="utf-8")
-    return target
+    say(_table(rows, vectors))
 
 
 def _table(rows: list[dict[str, Any]], vectors: int) -> str:
