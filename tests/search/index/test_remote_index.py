@@ -119,7 +119,7 @@ def test_a_log_that_is_pruned_too_far_means_filling_and_says_so(
     EmbeddingSpace.objects.filter(pk=space.pk).update(log_start=end)
 
     refused = client.get("/api/v1/search/?q=red")
-    assert refused.status_code == 503
+    assert (refused.status_code, refused["Retry-After"]) == (503, "5")
     assert "is being filled" in refused.json()["detail"]
     assert client.get("/readyz").status_code == 503
 
