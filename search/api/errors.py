@@ -97,10 +97,9 @@ def _translated(exc: Exception, context: dict[str, Any]) -> Exception:
         logger.error("Encoding failed", exc_info=exc)
         failed = getattr(context.get("view"), "encoding_error", EncoderUnavailable)
         return failed(f"The query could not be encoded: {exc}")
-    if isinstance(exc, StoreUnavailable):
-        return Busy(str(exc))
     if isinstance(exc, SpaceError):
-        return EncoderUnavailable(str(exc))
+        lacking = Busy if isinstance(exc, StoreUnavailable) else EncoderUnavailable
+        return lacking(str(exc))
     if isinstance(exc, RequestDataTooBig):
         return PayloadTooLarge(str(exc))
     if isinstance(exc, (SuspiciousOperation, UnreadablePostError)):
