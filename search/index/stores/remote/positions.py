@@ -33,11 +33,8 @@ class Key:
 
     def reserve(self) -> Reserve:
         """Which ids its sample is made of."""
-        found = StorePosition.objects.filter(**self._fields).values_list("sample", "sample_is_all")
-        row = found.first()
-        if row is None:
-            return Reserve.empty()
-        return Reserve(np.frombuffer(row[0], "<i8").astype(np.int64), row[1])
+        row = StorePosition.objects.filter(**self._fields).first()
+        return Reserve.empty() if row is None else reserve_of(row)
 
     @contextmanager
     def held(self) -> Iterator[StorePosition | None]:
