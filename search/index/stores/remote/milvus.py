@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SEARCH_TIMEOUT: Final = 3.0
-"""Seconds for an answer that somebody waits for."""
+"""Seconds for an answer that somebody waits for, and to notice that none comes."""
 TIMEOUT: Final = 60.0
 """Seconds for anything else."""
 REST: Final = 2.0
@@ -45,7 +45,7 @@ class MilvusEngine(Engine):
 
     def prepare(self) -> bool:
         with _reaching(self.address) as client:
-            if client.has_collection(self.collection, timeout=TIMEOUT):
+            if client.has_collection(self.collection, timeout=SEARCH_TIMEOUT):
                 return False
             from pymilvus import DataType
 
