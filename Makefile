@@ -35,7 +35,7 @@ test: install-dev
 	"$(BIN)"/pytest
 
 test-scale: install-scale-dev
-	@"$(BIN)"/python -m tests.on_servers --numprocesses 2 --dist loadfile
+	@"$(BIN)"/python -m tests.on_servers --numprocesses 2 --dist loadfile --timeout 240
 
 format: install-dev
 	"$(BIN)"/ruff check --fix .

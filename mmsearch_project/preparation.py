@@ -22,6 +22,7 @@ from django.db.migrations.executor import MigrationExecutor
 from mmsearch_project import demo
 from mmsearch_project import environment as env
 from mmsearch_project.beside_hosts import one_start_at_a_time, share_secret_key
+from search.moving import MARK
 
 STARTER_NOTICE = """\
 The starter model is in use. It is small and for trying out; for real use start with
@@ -64,7 +65,12 @@ def check_settings() -> None:
 
 
 def migrate() -> None:
-    """Bring the database's tables up to date."""
+    """Bring the database's tables up to date. Raises NotReadyError."""
+    if MARK in connection.introspection.table_names():
+        raise NotReadyError(
+            "A catalogue is being moved into this database. Complete that, with `manage.py move_to`"
+            " and the settings of the old one; then start."
+        )
     executor = MigrationExecutor(connection)
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         say("Preparing the database …")

@@ -119,6 +119,7 @@ DATABASES: dict[str, Any] = {
         or f"sqlite:///{MMSEARCH_DATA_DIR / 'mmsearch.sqlite3'}",
         conn_max_age=None,
         conn_health_checks=True,
+        disable_server_side_cursors=env.flag("MMSEARCH_DATABASE_POOLED", default=False),
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":

@@ -23,14 +23,22 @@ def servers_of(data: Path) -> dict[str, str]:
     """The settings that give a data folder a database and a queue of its own."""
     if not on_servers():
         return {}
-    databases, queues = os.environ["TESTS_DATABASE_URL"], os.environ["TESTS_BROKER_URL"]
-    digest = hashlib.sha256(str(data).encode()).hexdigest()
-    name = f"mmsearch_{digest[:12]}"
-    _ensure_database(databases, name)
+    queue = int(_digest(data), 16) % QUEUES
     return {
-        "MMSEARCH_DATABASE_URL": f"{databases}/{name}",
-        "MMSEARCH_BROKER_URL": f"{queues}/{int(digest, 16) % QUEUES}",
+        "MMSEARCH_DATABASE_URL": database_of(data),
+        "MMSEARCH_BROKER_URL": f"{os.environ['TESTS_BROKER_URL']}/{queue}",
     }
+
+
+def database_of(data: Path) -> str:
+    """The address of a database on the given PostgreSQL, made if absent."""
+    server, name = os.environ["TESTS_DATABASE_URL"], f"mmsearch_{_digest(data)[:12]}"
+    _ensure_database(server, name)
+    return f"{server}/{name}"
+
+
+def _digest(data: Path) -> str:
+    return hashlib.sha256(str(data).encode()).hexdigest()
 
 
 def _ensure_database(server: str, name: str) -> None:

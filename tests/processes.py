@@ -38,12 +38,16 @@ def settings_of(data: Path) -> dict[str, str]:
 class Installation:
     """Commands, workers and searchers on one data directory."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, **environment: str) -> None:
         self.data = data
-        self.environment = {**os.environ, **settings_of(data), "PYTHONWARNINGS": "ignore"}
-        self.database_url = self.environment.get(
-            "MMSEARCH_DATABASE_URL", f"sqlite:///{data / 'mmsearch.sqlite3'}"
-        )
+        self.environment = {
+            **os.environ,
+            **settings_of(data),
+            "PYTHONWARNINGS": "ignore",
+            **environment,
+        }
+        file = f"sqlite:///{data / 'mmsearch.sqlite3'}"
+        self.database_url = self.environment.get("MMSEARCH_DATABASE_URL") or file
         self.manage("migrate", "-v0")
         self.manage("open_space")
 

@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from search.index.space_index import SpaceIndex, space_directory
-from search.index.stored_vectors import LOAD_BATCH, vector_batches
+from search.index.stored_vectors import LOAD_BATCH, by_item, vector_batches
 from search.index.stores.base import IdSet
 from search.index.stores.replica import Replica
 
@@ -113,11 +113,9 @@ class LocalIndex(SpaceIndex):
         started = time.perf_counter()
         self._loads_to = end
         store.reset()
-        rows = Embedding.objects.filter(space=self.space_id, modality=modality).order_by("item_id")
+        rows = Embedding.objects.filter(space=self.space_id, modality=modality)
         count, unusable = 0, list[int]()
-        for ids, vectors, bad in vector_batches(
-            rows.values_list("item_id", "vector").iterator(LOAD_BATCH)
-        ):
+        for ids, vectors, bad in vector_batches(by_item(rows)):
             unusable += bad.tolist()
             store.upsert(ids, vectors)
             count += ids.size

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from itertools import islice
 from operator import itemgetter
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from django.db.models import QuerySet
@@ -22,8 +22,24 @@ LOOK_UP_BATCH: Final = 5_000
 """Keys a statement."""
 
 
+StoredVector: TypeAlias = "tuple[int, bytes | memoryview[int]]"
+"""An item's key and its vector as it is stored."""
+
+
+def by_item(rows: QuerySet[Embedding]) -> Iterator[StoredVector]:
+    """The vectors in the order of their items, a statement a batch.
+
+    One statement for all would, behind a pool of connections, bring all into memory at once.
+    """
+    last = 0
+    ordered = rows.order_by("item_id").values_list("item_id", "vector")
+    while batch := list(ordered.filter(item_id__gt=last)[:LOAD_BATCH]):
+        yield from batch
+        last = batch[-1][0]
+
+
 def vector_batches(
-    rows: Iterator[tuple[int, bytes | memoryview[int]]],
+    rows: Iterator[StoredVector],
 ) -> Iterator[tuple[Ids, Vectors, Ids]]:
     """Stored vectors, LOAD_BATCH at a time: int64 (n,) item keys and float32 (n, d).
 
@@ -43,7 +59,7 @@ def vector_batches(
 
 def halves_of(rows: QuerySet[Embedding], ids: Ids, dimension: int) -> tuple[Ids, Halves]:
     """Those of `ids`, ascending, that have a row, and their vectors, float16 (n, d)."""
-    found: list[tuple[int, bytes | memoryview[int]]] = []
+    found: list[StoredVector] = []
     for start in range(0, ids.size, LOOK_UP_BATCH):
         chunk = ids[start : start + LOOK_UP_BATCH].tolist()
         found += rows.filter(item__in=chunk).values_list("item_id", "vector")

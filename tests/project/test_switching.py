@@ -87,7 +87,7 @@ def test_a_start_with_another_model_never_makes_search_emptier(tmp_path: Path) -
         switching.fill(ours, 100)
         before = ours.found("a thing", top_n=100)
     assert len(before) == 100
-    with start(other, MMSEARCH_TESTS_DELAY="1") as ours:
+    with start(other, MMSEARCH_TESTS_DELAY="4") as ours:
         ours.start()
         assert ours.found("a thing", top_n=100) == before
         assert answers(ours) == model

@@ -53,13 +53,14 @@ def staff(client: Client, db: None) -> Callable[..., Client]:
 
 @pytest.mark.usefixtures("indexed_items")
 def test_the_page_says_how_far_each_space_is(admin_client: Client) -> None:
-    open_space("other")
+    active, other = require_active_space(), open_space("other").space
+    assert other is not None
     Item.objects.create(item_id="new", caption="new")
 
     page = text_of(admin_client)
 
-    assert "1 colour 32 dimensions, fp32 active 4 of 5" in page
-    assert "2 other 32 dimensions, fp32 building 0 of 5" in page
+    assert f"{active.pk} colour 32 dimensions, fp32 active 4 of 5" in page
+    assert f"{other.pk} other 32 dimensions, fp32 building 0 of 5" in page
     assert "other fp32 (32 dimensions) takes over once it is complete." in page
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.servers.milvus import Milvus
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.redis import Redis
 
-__all__ = ["Milvus", "PostgreSQL", "Redis"]
+__all__ = ["Milvus", "PgBouncer", "PostgreSQL", "Redis"]
