@@ -1,4 +1,4 @@
-"""`python -m benchmarks run | render | relevance | soak | crash | models`: figures and proofs."""
+"""`python -m benchmarks ACTION`, see --help: figures and proofs."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     soak.add_argument("--items", type=int, default=50_000)
     crash = actions.add_parser("crash", help="kill -9 under load: nothing may be lost")
     crash.add_argument("--kills", type=int, default=100)
+    stores = actions.add_parser("stores", help="FAISS, pgvector and Milvus beside each other")
+    stores.add_argument("--vectors", type=int, metavar="N", default=300_000)
     models = actions.add_parser("models", help="what a model of each family costs")
     models.add_argument("names", nargs="*", metavar="NAME")
     return parser.parse_args(arguments)
@@ -79,6 +81,10 @@ def main() -> int:
                 from benchmarks.crash import run_crash
 
                 well = run_crash(kills=options.kills, output=options.output, say=say)
+            elif options.action == "stores":
+                from benchmarks.stores import run_stores
+
+                run_stores(vectors=options.vectors, say=say)
             elif options.action == "models":
                 from benchmarks.models import run_models
 

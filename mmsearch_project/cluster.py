@@ -21,6 +21,7 @@ import django
 from django_q import cluster
 from django_q.pusher import pusher
 
+from embeddings import stopping  # before the forks, which share what it holds
 from mmsearch_project.processes import follow_parent
 
 NICENESS: Final = 10
@@ -73,8 +74,6 @@ class Cluster(cluster.Cluster):  # type: ignore[misc]  # django_q has no types
     stopping = False
 
     def sig_handler(self, signum: int, frame: FrameType | None) -> None:
-        from embeddings import stopping
-
         self.stopping = True
         stopping.stop()
         super().sig_handler(signum, frame)

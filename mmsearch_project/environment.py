@@ -91,6 +91,21 @@ def service_url(name: str, drivers: Mapping[str, str]) -> str:
     return value
 
 
+def choice_or_url(
+    name: str, allowed: tuple[str, ...], drivers: Mapping[str, str], default: str
+) -> str:
+    """One of `allowed`, or a URL as `service_url` takes it."""
+    if "://" in text(name):
+        return service_url(name, drivers)
+    value = text(name) or default
+    if value not in allowed:
+        urls = (f"{scheme}://HOST:PORT" for scheme in drivers)
+        raise ImproperlyConfigured(
+            f"{name}={value!r}: choose one of {', '.join((*allowed, *urls))}."
+        )
+    return value
+
+
 def bucket(name: str) -> dict[str, str | None]:
     """What `s3://bucket/prefix?endpoint=…&region=…` says; empty where the variable is a folder."""
     value = service_url(name, {"s3": "storages"}) if "://" in text(name) else ""

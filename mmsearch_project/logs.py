@@ -62,6 +62,7 @@ def logging_config(log_format: str) -> dict[str, Any]:
             # The request log says it better, and Django would mail it to nobody.
             "django": {"handlers": [], "level": "INFO", "propagate": True},
             "django.request": {"level": "ERROR"},
+            "botocore": {"level": "WARNING"},  # it tells where it found credentials
             "django-q": {"handlers": [], "level": "WARNING", "propagate": True},
             "faiss": {"level": "WARNING"},  # it tells how it looks for its own library
             "waitress": {"level": "WARNING"},  # it tells of every client that goes

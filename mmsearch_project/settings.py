@@ -169,7 +169,9 @@ MMSEARCH_ENCODER: dict[str, Any] = {  # of any model; which one, a space says
 MMSEARCH_TARGET_RECALL = env.number("MMSEARCH_TARGET_RECALL", 0.99, low=0.5, high=1)
 MMSEARCH_INDEX_MEMORY_MB = env.number("MMSEARCH_INDEX_MEMORY_MB", None, low=1, high=1e7)
 MMSEARCH_INDEX_EXACT_ROWS = env.whole_number("MMSEARCH_INDEX_EXACT_ROWS", 16_384, low=1, high=10**7)
-MMSEARCH_VECTOR_STORE = env.choice("MMSEARCH_VECTOR_STORE", ("faiss",), "faiss")
+MMSEARCH_VECTOR_STORE = env.choice_or_url(
+    "MMSEARCH_VECTOR_STORE", ("faiss", "pgvector"), {"milvus": "pymilvus"}, "faiss"
+)
 MMSEARCH_STORES: dict[str, dict[str, Any]] = {
     "faiss": {
         "BACKEND": "search.index.stores.faiss.store.FaissStore",
@@ -179,6 +181,8 @@ MMSEARCH_STORES: dict[str, dict[str, Any]] = {
             "exact_rows": MMSEARCH_INDEX_EXACT_ROWS,
         },
     },
+    "pgvector": {"BACKEND": "search.index.stores.remote.pgvector.PgvectorEngine"},
+    "milvus": {"BACKEND": "search.index.stores.remote.milvus.MilvusEngine"},
 }
 MMSEARCH_DEMO = env.flag("MMSEARCH_DEMO", default=True)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.db import models
 
-from embeddings.models import EmbeddingSpace
+from embeddings.models import MODALITY_CHOICES, EmbeddingSpace
 
 LONGEST_TEXT = 500
 """Characters of a text that is kept."""
@@ -88,3 +88,38 @@ class KeptRanking(models.Model):
 
     def __str__(self) -> str:
         return self.token
+
+
+class StorePosition(models.Model):
+    """How far a vector store that is a server of its own has followed the change log.
+
+    Readers add what the log says after it, so that it may lag.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    store = models.CharField(max_length=200, help_text="As MMSEARCH_VECTOR_STORE names it.")
+    space = models.ForeignKey(EmbeddingSpace, models.CASCADE, related_name="+", db_index=False)
+    modality = models.CharField(max_length=5, choices=MODALITY_CHOICES)
+    applied_seq = models.PositiveBigIntegerField(
+        default=0, help_text="All changes up to this seq are in the store."
+    )
+    filled_to = models.PositiveBigIntegerField(
+        null=True, help_text="While it is filled: vectors of items up to this key are in it."
+    )
+    sample = models.BinaryField(default=b"", help_text="int64 keys: what the sample is made of.")
+    sample_is_all = models.BooleanField(default=True, help_text="These are all there are.")
+    written_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["space", "modality", "store"], name="one_position_a_store"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.store}: {self.modality} of space {self.space_id}"
+
+    def is_level(self, end: int) -> bool:
+        """Whether all up to this `seq` is in the store."""
+        return self.filled_to is None and self.applied_seq == end

@@ -9,8 +9,9 @@ from django.conf import settings
 from embeddings import per_space
 from embeddings.retiring import free, half_freed
 from embeddings.spaces import live_spaces
-from search.index import item_columns, maintenance
+from search.index import item_columns, maintenance, remote_index
 from search.index.space_index import index_of, let_go_of_index
+from search.index.stores.remote.engine import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,12 @@ def maintain_index() -> int:
         per_space.let_go(keep=[space.pk for space in spaces])
         for space in spaces:
             index = index_of(space)
-            index.catch_up()
+            try:
+                index.tell()
+                index.catch_up()
+            except StoreUnavailable as exc:
+                logger.warning("%s", exc)
+                continue
             snapshots = maintenance.compact(index)
             if pruned := maintenance.prune_log(index):
                 logger.info("Change log pruned by %d lines", pruned)
@@ -39,8 +45,10 @@ def maintain_index() -> int:
             written += snapshots
         for space in half_freed():
             deleted = sum(free(space))
-            maintenance.delete_folder(space)
+            maintenance.delete_index(space)
             logger.info("Space %d, %s: %d rows deleted", space.pk, space, deleted)
+        for space in remote_index.spaces_to_drop():
+            maintenance.delete_index(space)
     return written
 
 

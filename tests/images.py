@@ -159,6 +159,7 @@ def proxy(folder: Path, webs: dict[str, int]) -> Iterator[int]:
     subprocess.run([*command, "-t"], check=True)
     process = subprocess.Popen([*command, "-g", "daemon off;"])
     try:
+        wait_until(partial(is_shown, port, "/healthz", b""), "nginx to pass requests on")
         yield port
     finally:
         kill_tree(process.pid)

@@ -29,6 +29,7 @@ from catalog.storage import is_disk_full, why_not_stored
 from embeddings.encoders.base import EncoderError
 from embeddings.spaces import SpaceError
 from search.answer.query import QueryError
+from search.index.stores.remote.engine import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class EncoderUnavailable(APIException):
 
 
 class Busy(APIException):
-    """503: too many large pictures are being read, or they cannot be; later it may succeed."""
+    """503: what it needs is all in use, or away; the same request may succeed later."""
 
     status_code = 503
     default_code = "busy"
@@ -97,7 +98,8 @@ def _translated(exc: Exception, context: dict[str, Any]) -> Exception:
         failed = getattr(context.get("view"), "encoding_error", EncoderUnavailable)
         return failed(f"The query could not be encoded: {exc}")
     if isinstance(exc, SpaceError):
-        return EncoderUnavailable(str(exc))
+        lacking = Busy if isinstance(exc, StoreUnavailable) else EncoderUnavailable
+        return lacking(str(exc))
     if isinstance(exc, RequestDataTooBig):
         return PayloadTooLarge(str(exc))
     if isinstance(exc, (SuspiciousOperation, UnreadablePostError)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -17,6 +18,7 @@ from search.comparison.asked import write_asked
 from search.index import maintenance
 from search.index.item_columns import synced_columns
 from search.index.space_index import active_index, held_logs, index_of
+from search.index.stores.remote.engine import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,9 @@ class Following:
             try:
                 close_old_connections()
                 self._look()
+            except StoreUnavailable as exc:
+                logger.warning("%s", exc)
+                pause = RETRY_INTERVAL
             except Exception:
                 logger.exception(
                     "Following the index failed; trying again in %.0f s", RETRY_INTERVAL
@@ -78,6 +83,8 @@ class Following:
             self._presence.say()
         write_asked()
         index = active_index()
+        with contextlib.suppress(StoreUnavailable):  # each search says so, and the store's log
+            index.tell(at_most=1)
         self._follow(index.space)
         kept = {index.space_id} if target is None else {index.space_id, target.pk}
         self._warm &= kept

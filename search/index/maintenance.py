@@ -8,12 +8,15 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Final
 
 import numpy as np
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
 
 from catalog.resources import log_resources
 from embeddings import presence
@@ -21,10 +24,13 @@ from embeddings.encoders.base import Modality
 from embeddings.models import Embedding, EmbeddingSpace, VectorChange
 from embeddings.parts import PARTS
 from embeddings.query_vectors import recent_query_vectors
+from search.index import remote_index
 from search.index.space_index import SpaceIndex, space_directory
 from search.index.stored_vectors import LOAD_BATCH, vector_batches
 from search.index.stores.base import Ids, Vectors, VectorStore
+from search.index.stores.remote.engine import StoreUnavailable
 from search.index.stores.replica import Replica
+from search.models import StorePosition
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +41,8 @@ PRUNE_BATCH: Final = 10_000
 LOG_LINES: Final = 100_000
 """A snapshot this far behind the log is written anew, however little of it changed: the log is
 kept from the oldest snapshot on."""
+STORE_GRACE: Final = timedelta(days=1)
+"""The log is kept for a store on a server that is not in use, once it was written into."""
 UNUSED: Final = "unused"
 """Empty file in a folder that no space uses; its age is how long that has been so."""
 UNUSED_GRACE: Final = 3600.0
@@ -119,6 +127,7 @@ def prune_log(index: SpaceIndex) -> int:
     """
     stats = [store.stats() for store in index.replicas.values()]
     kept = [each.oldest_position for each in stats if each.snapshot_position]
+    kept += _told_to(index)
     if not kept:
         return 0
     readers = presence.alive(presence.Role.SERVING).values_list("reads_from", flat=True)
@@ -133,6 +142,13 @@ def prune_log(index: SpaceIndex) -> int:
         with transaction.atomic():
             pruned += VectorChange.objects.filter(pk__in=pks).delete()[0]
     return pruned
+
+
+def _told_to(index: SpaceIndex) -> list[int]:
+    """How far stores on servers are: the one in use, and any that was written into of late."""
+    positions = StorePosition.objects.filter(space=index.space_id)
+    used = Q(store=settings.MMSEARCH_VECTOR_STORE) | Q(written_at__gt=timezone.now() - STORE_GRACE)
+    return list(positions.filter(used).values_list("applied_seq", flat=True))
 
 
 def sweep_folders() -> int:
@@ -159,9 +175,15 @@ def sweep_folders() -> int:
     return swept
 
 
-def delete_folder(space: EmbeddingSpace) -> None:
-    """Delete a retired space's snapshots; who still reads them keeps what it has open."""
+def delete_index(space: EmbeddingSpace) -> None:
+    """Delete a retired space's snapshots, and what stores on servers hold of it.
+
+    Who still reads the snapshots keeps what it has open. A server that does not answer is asked
+    again by the worker.
+    """
     shutil.rmtree(space_directory(space), ignore_errors=True)
+    with suppress(StoreUnavailable):
+        remote_index.drop(space)
 
 
 def compare(index: SpaceIndex) -> list[Comparison]:

@@ -106,6 +106,14 @@ class SpaceIndex(ABC):
         with self._lock:
             self._catch_up()
 
+    def tell(self, *, at_most: int | None = None) -> int:
+        """Tell stores on a server what they lack, `at_most` so many windows of changes each.
+
+        Returns how many changes. Where another process is at it, or the stores are here, none.
+        """
+        del at_most
+        return 0
+
     @abstractmethod
     def rebuild(self, *, on_read: Callable[[int], None] | None = None) -> set[int]:
         """Read every vector from the database anew; readers see the old state until the end.
@@ -160,10 +168,16 @@ class SpaceIndex(ABC):
             self._loading_since = None
 
 
+def is_local() -> bool:
+    """Whether every process has the vectors for itself, rather than a server for all."""
+    return str(settings.MMSEARCH_VECTOR_STORE) == "faiss"
+
+
 def _build(space: EmbeddingSpace) -> SpaceIndex:
     from search.index.local_index import LocalIndex
+    from search.index.remote_index import RemoteIndex
 
-    return LocalIndex(space)
+    return LocalIndex(space) if is_local() else RemoteIndex(space)
 
 
 _indexes: PerSpace[SpaceIndex] = PerSpace(_build)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from itertools import islice
+from operator import itemgetter
 from typing import Final, TypeAlias
 
 import numpy as np
 from django.db.models import QuerySet
 
 from embeddings.models import Embedding
-from search.index.stores.base import Ids, Vectors
+from search.index.stores.base import Halves, Ids, Vectors
 
 logger = logging.getLogger(__name__)
 
 LOAD_BATCH: Final = 20_000
 """Vectors read at a time."""
+LOOK_UP_BATCH: Final = 5_000
+"""Keys a statement."""
 
 
 StoredVector: TypeAlias = "tuple[int, bytes | memoryview[int]]"
@@ -52,3 +55,15 @@ def vector_batches(
             bad = ", ".join(map(str, ids[~usable].tolist()))
             logger.error("Vectors with NaN or infinity passed over; embed again items %s", bad)
         yield ids[usable], vectors[usable], ids[~usable]
+
+
+def halves_of(rows: QuerySet[Embedding], ids: Ids, dimension: int) -> tuple[Ids, Halves]:
+    """Those of `ids`, ascending, that have a row, and their vectors, float16 (n, d)."""
+    found: list[StoredVector] = []
+    for start in range(0, ids.size, LOOK_UP_BATCH):
+        chunk = ids[start : start + LOOK_UP_BATCH].tolist()
+        found += rows.filter(item__in=chunk).values_list("item_id", "vector")
+    found.sort(key=itemgetter(0))
+    joined = b"".join(bytes(vector) for _, vector in found)
+    keys = np.array([item for item, _ in found], dtype=np.int64)
+    return keys, np.frombuffer(joined, "<f2").reshape(len(found), dimension).astype(np.float16)

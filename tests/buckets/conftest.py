@@ -8,7 +8,7 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from mmsearch_project import environment as env
-from tests.servers.s3 import BUCKET, S3
+from tests.servers.s3 import S3
 
 
 @pytest.fixture(scope="session")
@@ -26,8 +26,7 @@ def s3(server: S3, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> S3:
         monkeypatch.setenv(name, value)
     for name in ("CONNECT_SECONDS", "SILENT_SECONDS", "REST_SECONDS"):
         monkeypatch.setattr(bucket, name, 0.5)
-    for key in server.names():
-        server.client().delete_object(Bucket=BUCKET, Key=key)
+    server.empty()
     use_bucket(settings)
     return server
 

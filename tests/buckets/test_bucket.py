@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from django.core.checks import run_checks
@@ -105,6 +108,44 @@ def test_too_many_at_once_are_told_so(s3: S3, monkeypatch: pytest.MonkeyPatch) -
         turns.release()
     assert held == 24
     assert not place().exists("images/ab/cat.jpg")
+
+
+@pytest.mark.usefixtures("s3")
+@pytest.mark.parametrize(
+    ("pause", "sent", "told"),
+    [(0.1, 1000, "sends too slowly"), (0.0, 10, "cannot be reached|broke off")],
+)
+def test_a_picture_that_drips_or_breaks_off_is_given_up(
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    pause: float,
+    sent: int,
+    told: str,
+) -> None:
+    monkeypatch.setattr("catalog.bucket.WHOLE_SECONDS", 0.5)
+
+    class Dripping(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.send_header("Last-Modified", "Wed, 25 Nov 2026 00:00:00 GMT")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(sent):
+                    self.wfile.write(b"x")
+                    time.sleep(pause)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Dripping) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"s3://pictures?endpoint=http://127.0.0.1:{server.server_port}&region=us-east-1"
+        monkeypatch.setenv("MMSEARCH_MEDIA_URL", url)
+        use_bucket(settings)
+        with pytest.raises(PicturesUnavailable, match=told):
+            place().open("images/ab/cat.jpg")
+        server.shutdown()
 
 
 def deployment() -> list[tuple[str | None, str]]:

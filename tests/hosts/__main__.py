@@ -1,4 +1,4 @@
-"""`python -m tests.hosts [--items 20000]`: two hosts under load, then without each of their parts.
+"""Two hosts under load, then without each of their parts: `python -m tests.hosts --items 20000`.
 
 Needs what `make test-scale` needs. Prints tables in Markdown; exits with 1 where something is not
 as `docs/scale.md` claims.
@@ -23,13 +23,14 @@ QUIET: float = 20.0
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hosts", description=__doc__)
     parser.add_argument("--items", type=int, default=20_000)
-    items = parser.parse_args().items
+    parser.add_argument("--store", default="faiss", help="MMSEARCH_VECTOR_STORE of both")
+    options = parser.parse_args()
     with (
         end_on_signals(),
         tempfile.TemporaryDirectory(prefix="mmsearch-hosts-") as folder,
-        Pair(Path(folder)) as pair,
+        Pair(Path(folder), store=options.store) as pair,
     ):
-        done = work(pair, items)
+        done = work(pair, options.items)
         say(_of_work(done, median_ms(pair.hosts[:1], QUIET), median_ms(pair.hosts, QUIET)))
         say("| killed for 5 s | searches elsewhere | answered again | embedded again | wrong |")
         say("| --- | --- | --- | --- | --- |")

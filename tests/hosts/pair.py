@@ -20,7 +20,7 @@ KEY: Final = "the same on both hosts"
 class Pair:
     """A context manager: the end of the block ends everything."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, store: str = "faiss") -> None:
         self._stack = contextlib.ExitStack()
         self.postgresql, self.redis = PostgreSQL(), Redis()
         self._folder = folder
@@ -28,6 +28,8 @@ class Pair:
             "MMSEARCH_DATABASE_URL": self.postgresql.url,
             "MMSEARCH_BROKER_URL": self.redis.url,
             "MMSEARCH_SECRET_KEY": KEY,
+            "MMSEARCH_VECTOR_STORE": store,
+            "MMSEARCH_MEDIA_URL": str(folder / "pictures"),
         }
         self.hosts = [self.host(name) for name in ("a", "b")]
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import statistics
 import time
 from typing import Final
+from urllib.parse import urlsplit
 
-from benchmarks.material import captions
+from benchmarks.load import picture_form
+from benchmarks.material import captions, small_picture
 from benchmarks.servers import BenchmarkError, Ours
 from tests.hosts.clients import Crowd, Loader, Searcher
 from tests.hosts.pair import Pair
@@ -63,7 +66,7 @@ def work(pair: Pair, items: int) -> Work:
         statuses=dict(sum((s.statuses for s in searchers), start=type(searchers[0].statuses)())),
         p50_loading_ms=1000 * statistics.median(durations),
         slowest_found_s=slowest,
-        wrong=wrong + ghosts,
+        wrong=wrong + ghosts + _picture(first, second),
     )
 
 
@@ -115,6 +118,21 @@ def _fresh(first: Ours, second: Ours) -> tuple[float, list[str]]:
         if item_id in there.found(text, 50):
             ghosts.append(f"{item_id} is found after its deletion")
     return slowest, ghosts
+
+
+def _picture(first: Ours, second: Ours) -> list[str]:
+    """A picture that one host took is shown, and found, by the other."""
+    body, kind = picture_form("seen.jpg", small_picture(), item_id="seen")
+    first.ask("POST", "/ingest_stream/", body, kind)
+    first.wait(lambda: first.get("/api/v1/items/seen/")["state"] == "indexed", "a picture")
+    address = urlsplit(second.get("/api/v1/items/seen/")["image_url"]).path
+    status, shown = second.ask("GET", address)
+    form, kind = picture_form("seen.jpg", small_picture(), top_n="1")
+    _, answer = second.ask("POST", "/search_image/", form, kind)
+    found = [result["item_id"] for result in json.loads(answer)["results"]]
+    if (status, bool(shown), found) != (200, True, ["seen"]):
+        return [f"the other host shows a picture with {status}, finds {found}"]
+    return []
 
 
 def _pending(host: Ours) -> int:

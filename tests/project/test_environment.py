@@ -181,3 +181,54 @@ def test_limits_on_pictures_come_from_the_environment(tmp_path: Path) -> None:
     assert printed() == "26214400 100000000"
     given = {"MMSEARCH_MAX_UPLOAD_MB": "3", "MMSEARCH_MAX_IMAGE_MEGAPIXELS": "12"}
     assert printed(**given) == "3145728 12000000"
+
+
+def test_bucket_is_read_from_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert env.bucket(NAME) == {}
+    monkeypatch.setenv(NAME, "/srv/pictures")
+    assert env.bucket(NAME) == {}
+    monkeypatch.setenv(NAME, "s3://my-pictures/shop/eu/?endpoint=https://s3.lan:9000&region=eu-1")
+    assert env.bucket(NAME) == {
+        "bucket_name": "my-pictures",
+        "location": "shop/eu",
+        "endpoint_url": "https://s3.lan:9000",
+        "region_name": "eu-1",
+    }
+    monkeypatch.setenv(NAME, "s3://my-pictures")
+    assert env.bucket(NAME) == {
+        "bucket_name": "my-pictures",
+        "location": "",
+        "endpoint_url": None,
+        "region_name": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("url", "mend"),
+    [
+        (
+            "s3://key:secret@pictures",
+            "credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+        ),
+        ("s3://My_Pictures", "'My_Pictures' is no bucket's name."),
+        ("s3:///prefix", "'' is no bucket's name."),
+        ("s3://pictures/../secrets", "'../secrets' is no prefix."),
+        ("s3://pictures?endpoint=s3.lan", "'s3.lan' is no endpoint."),
+        ("s3://pictures?zone=eu", "'zone' means nothing."),
+    ],
+)
+def test_bucket_refuses_what_it_cannot_mean(
+    monkeypatch: pytest.MonkeyPatch, url: str, mend: str
+) -> None:
+    monkeypatch.setenv(NAME, url)
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.bucket(NAME)
+    form = "MMSEARCH_THING has to be s3://bucket/prefix?endpoint=https://…&region=…; "
+    assert str(caught.value) == form + mend
+
+
+def test_a_place_of_pictures_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NAME, "gs://me:secret@pictures")
+    with pytest.raises(ImproperlyConfigured) as caught:
+        env.bucket(NAME)
+    assert str(caught.value) == "MMSEARCH_THING must begin with one of s3://"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.servers.milvus import Milvus
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.redis import Redis
 
-__all__ = ["PgBouncer", "PostgreSQL", "Redis"]
+__all__ = ["Milvus", "PgBouncer", "PostgreSQL", "Redis"]

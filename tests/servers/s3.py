@@ -70,6 +70,10 @@ class S3(Server):
         answer = self.client().list_objects_v2(Bucket=BUCKET)
         return [entry["Key"] for entry in answer.get("Contents", ())]
 
+    def empty(self) -> None:
+        for key in self.names():
+            self.client().delete_object(Bucket=BUCKET, Key=key)
+
     @contextmanager
     def silent(self) -> Iterator[None]:
         """It takes connections and answers none of them, and loses nothing."""

@@ -50,6 +50,12 @@ class Server(ABC):
     def answers(self) -> bool:
         """Whether it takes requests now."""
 
+    @property
+    def pid(self) -> int:
+        """Of the process that everything else of it is under."""
+        assert self._process is not None
+        return self._process.pid
+
     def prepare(self) -> None:  # noqa: B027  not all need it
         """Make what the first start needs."""
 
@@ -115,6 +121,7 @@ class Server(ABC):
 
 
 def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
 from search.index.stores.base import Halves, Ids, Matches, Scores
 
+ROUNDING: Final = 1e-5
+"""More than what float32 may be wrong by in a score."""
 NO_MATCHES = Matches(ids=np.empty(0, np.int64), scores=np.empty(0, np.float32))
 
 
@@ -32,3 +36,11 @@ def merge(one: Matches, other: Matches, k: int) -> Matches:
     if not other.ids.size:
         return one
     return best(np.concatenate((one.ids, other.ids)), np.concatenate((one.scores, other.scores)), k)
+
+
+def places_in(ascending: Ids, ids: Ids) -> NDArray[np.int64]:
+    """Place of each id in `ascending`; -1 where it is not there."""
+    if not ascending.size:
+        return np.full(ids.shape, -1, dtype=np.int64)
+    places = np.minimum(np.searchsorted(ascending, ids), ascending.size - 1)
+    return np.where(ascending[places] == ids, places, -1)

@@ -11,7 +11,7 @@ from embeddings.management.progress import Progress
 from embeddings.models import EmbeddingSpace
 from embeddings.retiring import count_rows, free, retire_space
 from embeddings.spaces import SpaceError
-from search.index.maintenance import delete_folder
+from search.index.maintenance import delete_index
 
 
 class Command(BaseCommand):
@@ -45,7 +45,7 @@ class Command(BaseCommand):
                 " deletes the rest within minutes.",
                 returncode=INTERRUPTED,
             )
-        delete_folder(found)
+        delete_index(found)
         self.stdout.write(
             self.style.SUCCESS(f"Space {space} is retired: {progress.done:,} rows deleted.")
         )

@@ -10,11 +10,9 @@ from numpy.typing import NDArray
 
 from search.index.stores.base import Halves, Ids, Matches
 from search.index.stores.faiss.ann import HalfBlock, Selector
-from search.index.stores.ranking import best, exact_scores
+from search.index.stores.ranking import ROUNDING, best, exact_scores
 
 _TIE_SLACK: Final = 16
-_ROUNDING: Final = 1e-5
-"""More than a float32 inner product of unit vectors can be off."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -39,15 +37,7 @@ class ExactBlock:
         count = min(k + _TIE_SLACK, wanted)
         while True:
             rows, scores = self.index.search(query, count, selector)
-            if count >= wanted or scores[-1] < scores[k - 1] - _ROUNDING:
+            if count >= wanted or scores[-1] < scores[k - 1] - ROUNDING:
                 break
             count = min(4 * count, wanted)
         return best(self.ids[rows], exact_scores(self.index.vectors[rows], query), k)
-
-
-def places_in(ascending: Ids, ids: Ids) -> NDArray[np.int64]:
-    """Place of each id in `ascending`; -1 where it is not there."""
-    if not ascending.size:
-        return np.full(ids.shape, -1, dtype=np.int64)
-    places = np.minimum(np.searchsorted(ascending, ids), ascending.size - 1)
-    return np.where(ascending[places] == ids, places, -1)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from search.index.stores.base import SAMPLE, Halves, Ids, StoreError, Vectors, sample_order
 from search.index.stores.faiss.ann import Mask, Selector
-from search.index.stores.faiss.blocks import ExactBlock, places_in
+from search.index.stores.faiss.blocks import ExactBlock
 from search.index.stores.faiss.segment import Segment
+from search.index.stores.ranking import places_in
 
 DELTA_BLOCK_ROWS: Final = 2048
 """Rows of every block of the delta but the last."""

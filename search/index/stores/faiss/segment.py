@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from search.index.stores.base import SAMPLE, Halves, Ids, StoreError, sample_order
 from search.index.stores.faiss.ann import AnnIndex, Mask
-from search.index.stores.faiss.blocks import ExactBlock, places_in
+from search.index.stores.faiss.blocks import ExactBlock
 from search.index.stores.faiss.plan import Kind
 from search.index.stores.faiss.snapshot import Snapshot, SnapshotDirectory
+from search.index.stores.ranking import places_in
 
 ROW_IDS: Final = "ids.npy"
 """int64 (rows,): the id of each row."""
