@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,8 @@ class Milvus(Server):
 
     def __init__(self) -> None:
         super().__init__()
-        self.user = None  # it takes root, and its program is Python, which others may not reach
+        self.user = None  # it takes root, whose the unpacked program is
+        self.home = self.folder / "server"
 
     @property
     def url(self) -> str:
@@ -25,14 +25,26 @@ class Milvus(Server):
 
     @property
     def command(self) -> Sequence[str | Path]:
-        # What finds the other ports that it needs, writes its configuration, and starts it.
-        program = "from milvus import main; main()"
-        options = ("--data", self.folder / "server", "--proxy-port", str(self.port))
-        configured = ("env", f"ETCD_CONFIG_PATH={self.folder / 'etcd.yaml'}")
-        return [*configured, sys.executable, "-c", program, *options]
+        # The package's own launcher would take another port where the old one is not free at once.
+        environment = {
+            "DEPLOY_MODE": "STANDALONE",
+            "ETCD_CONFIG_PATH": self.folder / "etcd.yaml",
+            "LD_LIBRARY_PATH": self.home / "bin",
+            "METRICS_PORT": self.metrics_port,
+            "MILVUS_RUN_DIR": self.home / "run",
+        }
+        settings = [f"{name}={value}" for name, value in environment.items()]
+        program = self.home / "bin" / "milvus"
+        return ["env", f"--chdir={self.home}", *settings, program, "run", "standalone"]
 
     def prepare(self) -> None:
-        """Its etcd would take the one port that another may have."""
+        """Unpack it and write its configuration; all ports are its own, those of its etcd too."""
+        from milvus import MilvusServerConfig, _initialize_data_files
+
+        config = MilvusServerConfig(data_dir=str(self.home), proxy_port=self.port)
+        config.resolve()
+        _initialize_data_files(str(self.home))
+        self.metrics_port = free_port()
         clients, peers = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
         lines = (
             f"listen-client-urls: {clients}",

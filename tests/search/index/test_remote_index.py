@@ -29,6 +29,7 @@ from search.index.stores.remote.engine import StoreUnavailable
 from search.index.stores.remote.reserve import Reserve
 from search.models import StorePosition
 from search.tasks import maintain_index
+from tests.processes import wait_until
 
 if TYPE_CHECKING:
     from tests.servers import Milvus
@@ -247,7 +248,12 @@ def test_milvus_that_dies_is_missed_by_searches_alone(
         worker.drain()
         maintain_index()
 
-        milvus_server.start()
+        milvus_server.start()  # it loads its collections after it answers
+
+        def answers_again() -> bool:
+            return client.get("/api/v1/search/?q=red").status_code == 200
+
+        wait_until(answers_again, "searches to be answered again")
         assert {name for name, _ in answers()} == {"red", "green", "blue", "words", "later"}
         maintain_index()
         call_command("check_index", stdout=io.StringIO())
