@@ -23,7 +23,9 @@ PROPERTIES: Final[dict[str, dict[str, str]]] = {
 
 `int8` has fixed ranges of activations, `int8-dynamic` finds them for every 64 values as it runs.
 """
-_MADV_DONTNEED: Final = 4  # mman.h
+_MADV_PAGEOUT: Final = 21  # mman.h
+"""Unlike MADV_DONTNEED it loses nothing, should another thread have unmapped the file and got its
+addresses for its own memory meanwhile. Older than Linux 5.4 does not know it: nothing happens."""
 REMEMBERED_KERNELS: Final = "256"
 """Kernels that a network keeps, some thirty for each shape of inputs it met of late."""
 
@@ -71,7 +73,7 @@ def let_go_of_pages(file: Path) -> None:
         addresses, access, *_, mapped = f"{line} ".split(" ", 5)
         if access.startswith("r-") and mapped.strip() == str(file):
             start, end = (int(address, 16) for address in addresses.split("-"))
-            madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_DONTNEED)
+            madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_PAGEOUT)
 
 
 def return_freed_memory() -> None:
