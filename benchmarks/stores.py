@@ -40,6 +40,8 @@ K: Final = 10
 SHARE: Final = 0.01
 """Of the items that the filter allows."""
 BATCH: Final = 10_000
+HANDING_OVER: Final = 10.0
+"""Seconds until Milvus searches what it has built."""
 COLUMNS: Final = {
     "store": "",
     "load_s": "filled in s",
@@ -161,9 +163,24 @@ def _fill(index: SpaceIndex) -> None:
 
     index.tell()
     index.catch_up()
+    _wait_until_built(index)
     if isinstance(index, LocalIndex):
         maintenance.compact(index, force=True, threads=2)
         maintenance.measure_recall(index)
+
+
+def _wait_until_built(index: SpaceIndex) -> None:
+    """Milvus builds its graphs after it was written into, and says how far it is."""
+    from search.index.stores.remote.milvus import MilvusEngine, _client
+    from search.index.stores.remote.store import RemoteStore
+
+    for store in index.stores.values():
+        if not isinstance(store, RemoteStore) or not isinstance(store.engine, MilvusEngine):
+            continue
+        client = _client(store.engine.address, os.getpid())
+        while client.describe_index(store.engine.collection, "vector")["pending_index_rows"]:
+            time.sleep(0.5)
+        time.sleep(HANDING_OVER)
 
 
 def _space(count: int) -> EmbeddingSpace:

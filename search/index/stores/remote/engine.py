@@ -27,6 +27,8 @@ class Engine(ABC):
 
     most: ClassVar[int]
     """Candidates a search, at most."""
+    exact_ids: ClassVar[int]
+    """Of so many allowed ids, at most, it misses none."""
 
     def __init__(self, collection: str, dimension: int, *, address: str) -> None:
         self.collection = collection

@@ -34,6 +34,8 @@ EF_SEARCH: Final = 128
 """Candidates on the way, at least."""
 WRITE_BATCH: Final = 2_000
 """Vectors a message."""
+SETTLE_ROWS: Final = 4_000
+"""New vectors, up to which it reads them all."""
 SCAN_BATCH: Final = 4_000
 """Vectors an answer."""
 
@@ -42,6 +44,9 @@ class MilvusEngine(Engine):
     """Writes are seen by whoever searches after `write` returned, at bounded consistency too."""
 
     most: ClassVar[int] = 16_384
+    exact_ids: ClassVar[int] = 0
+
+    _unsettled = 0
 
     def prepare(self) -> bool:
         with _reaching(self.address) as client:
@@ -73,6 +78,7 @@ class MilvusEngine(Engine):
             for start in range(0, removed.size, WRITE_BATCH):
                 gone = removed[start : start + WRITE_BATCH].tolist()
                 client.delete(self.collection, ids=gone, timeout=TIMEOUT)
+            self._unsettled += ids.size
             for start in range(0, ids.size, WRITE_BATCH):
                 part = slice(start, start + WRITE_BATCH)
                 rows = [
@@ -84,7 +90,12 @@ class MilvusEngine(Engine):
             self._query(client, "item < 0", 1, consistency_level="Strong", timeout=TIMEOUT)
 
     def settle(self) -> None:
-        """It builds its indexes by itself."""
+        """Have the graph built of what it searches by a coarser index, as it does what is new."""
+        if self._unsettled < SETTLE_ROWS:
+            return
+        self._unsettled = 0
+        with _reaching(self.address) as client:
+            client.flush(self.collection, timeout=TIMEOUT)
 
     def search(self, vector: Vectors, count: int, allowed: Ids | None) -> Ids:
         with _reaching(self.address) as client:

@@ -45,6 +45,7 @@ class PgvectorEngine(Engine):
     """A table a collection. It is written in the transaction that notes how far it is."""
 
     most: ClassVar[int] = 16_384
+    exact_ids: ClassVar[int] = EXACT_IDS
 
     def prepare(self) -> bool:
         with _writing() as execute:
@@ -64,12 +65,17 @@ class PgvectorEngine(Engine):
             if removed.size:
                 execute(f'DELETE FROM "{self.collection}" WHERE item = ANY(%s)', [removed.tolist()])
             if ids.size:
+                execute(f'CREATE TEMP TABLE new (LIKE "{self.collection}" INCLUDING STORAGE)')
+                with (
+                    connection.cursor() as cursor,
+                    cursor.copy("COPY new FROM STDIN (FORMAT BINARY)") as copy,
+                ):
+                    copy.write(_rows(ids, vectors))
                 execute(
-                    f'INSERT INTO "{self.collection}" SELECT item, vector::halfvec'
-                    " FROM unnest(%s::bigint[], %s::text[]) AS new (item, vector)"
-                    " ON CONFLICT (item) DO UPDATE SET vector = EXCLUDED.vector",
-                    [ids.tolist(), [_text(vector) for vector in vectors]],
+                    f'INSERT INTO "{self.collection}" SELECT * FROM new'
+                    " ON CONFLICT (item) DO UPDATE SET vector = EXCLUDED.vector"
                 )
+                execute("DROP TABLE new")
 
     def settle(self) -> None:
         index = f"{self.collection}_hnsw"
@@ -206,6 +212,17 @@ def _told(exc: DatabaseError) -> str:
             f" the server, or let an administrator CREATE EXTENSION vector. It said: {words}"
         )
     return f"The vector table does not answer: {words}"
+
+
+def _rows(ids: Ids, vectors: Vectors) -> bytes:
+    """Rows in the binary form of COPY: each field after its length, all big-endian."""
+    dimension = vectors.shape[1]
+    field = [("count", ">i2"), ("id_size", ">i4"), ("id", ">i8"), ("size", ">i4")]
+    halfvec = [("dimension", ">i2"), ("unused", ">i2"), ("numbers", ">f2", (dimension,))]
+    rows = np.zeros(ids.size, np.dtype([*field, *halfvec]))
+    rows["count"], rows["id_size"], rows["id"] = 2, 8, ids
+    rows["size"], rows["dimension"], rows["numbers"] = 4 + 2 * dimension, dimension, vectors
+    return b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows.tobytes() + b"\xff\xff"
 
 
 def _text(vector: Vectors) -> str:

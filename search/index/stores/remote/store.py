@@ -43,7 +43,8 @@ SPARE: Final = 16
 DEEPER: Final = 4
 """Times as many where those were not enough."""
 FEW: Final = 4_096
-"""Allowed ids that a server is always told; of more, it may be told none and find enough."""
+"""Allowed ids whose vectors are all scored, here where the server might miss some; of more, it may
+be told none and find enough."""
 COUNT_SHARE: Final = 20
 """Counting takes at most one part in this many of the time."""
 
@@ -160,7 +161,7 @@ class RemoteStore(VectorStore):
             ids, halves = self._look_up(np.sort(near[~tail.holds(near)]))
             scores = exact_scores(halves, query)
             found = best(ids, scores, k)
-            is_all = near.size < count or count >= self.engine.most
+            is_all = near.size != count or count >= self.engine.most
             if is_all or (ids.size > k and scores.min() < found.scores[-1] - ROUNDING):
                 return merge(found, tail.search(query, k, allowed), k)
             count *= DEEPER
@@ -172,6 +173,8 @@ class RemoteStore(VectorStore):
             return np.empty(0, np.int64)  # nothing was ever written, or nothing is looked for
         if allowed is None:
             return self.engine.search(query, count, None)
+        if self.engine.exact_ids < allowed.ids.size <= FEW:
+            return allowed.ids
         # Of many allowed ids enough are among the nearest of all; their list would cost more.
         enough = math.ceil(1.5 * count * max(len(self), 1) / allowed.ids.size)
         if allowed.ids.size > FEW and DEEPER * enough < self.engine.most:
