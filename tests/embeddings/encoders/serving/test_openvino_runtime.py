@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from pathlib import Path
 
 from embeddings.encoders.serving.openvino_runtime import let_go_of_pages
@@ -20,7 +21,8 @@ def test_pages_of_one_file_go_and_come_back_as_they_were(tmp_path: Path) -> None
     maps = []
     for file in (weights, other):
         file.write_bytes(content)
-        with file.open("rb") as stream:
+        with file.open("rb+") as stream:
+            os.fsync(stream.fileno())  # a page that waits to be written stays
             maps.append(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
     assert [bytes(each) == content for each in maps] == [True, True]
     assert resident(weights) == resident(other) == len(content)
