@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import signal
 import sys
 from pathlib import Path
@@ -105,7 +104,7 @@ def test_interrupted_it_stops_after_the_batch_and_says_how_many_went(
     Item.objects.bulk_create(Item(item_id=f"i{n}", caption="x") for n in range(10))
 
     def press(**_: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
     items_deleting.connect(press)
     out = io.StringIO()

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -159,7 +158,7 @@ def test_interrupted_it_leaves_the_former_file(
 
     def pressed(item: Item, image: str) -> Any:
         if item.item_id == "i1":
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         return row(item, image)
 
     monkeypatch.setattr(export, "_row", pressed)
