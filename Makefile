@@ -32,7 +32,7 @@ test: install-dev
 	"$(BIN)"/mypy .; \
 	"$(BIN)"/python manage.py makemigrations --check --dry-run; \
 	MMSEARCH_HTTPS=1 "$(BIN)"/python manage.py check --deploy --fail-level WARNING; \
-	"$(BIN)"/pytest
+	"$(BIN)"/pytest --numprocesses 2 --dist loadfile
 
 test-scale: install-scale-dev
 	@"$(BIN)"/python -m tests.on_servers --numprocesses 2 --dist loadfile --timeout 240

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
-import signal
 import sys
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from catalog.signals import items_deleting
 from embeddings import worker
 from embeddings.models import EmbeddingSpace
 from tests.encoders import POISON
+from tests.signals import press_ctrl_c
 
 
 def run(*arguments: str | Path) -> str:
@@ -105,7 +104,7 @@ def test_interrupted_it_stops_after_the_batch_and_says_how_many_went(
     Item.objects.bulk_create(Item(item_id=f"i{n}", caption="x") for n in range(10))
 
     def press(**_: object) -> None:
-        os.kill(os.getpid(), signal.SIGINT)
+        press_ctrl_c()
 
     items_deleting.connect(press)
     out = io.StringIO()

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from catalog.ingest import ItemRecord, UploadedImage, ingest, open_source
 from catalog.models import Item
 from embeddings.models import EmbeddingSpace
 from tests.catalog.pictures import encoded, files, photo
+from tests.signals import press_ctrl_c
 
 
 @pytest.fixture
@@ -159,7 +158,7 @@ def test_interrupted_it_leaves_the_former_file(
 
     def pressed(item: Item, image: str) -> Any:
         if item.item_id == "i1":
-            os.kill(os.getpid(), signal.SIGINT)
+            press_ctrl_c()
         return row(item, image)
 
     monkeypatch.setattr(export, "_row", pressed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from django.core.management import CommandError, call_command
 from catalog.models import Item
 from search.evaluation.systems import MIXTURES, OURS, OURS_RANKED, answers
 from search.management.commands import evaluate
+from tests.signals import press_ctrl_c
 
 QUERIES = [
     {"kind": "exact title", "query": "Evening", "relevant": {"words": 3}},
@@ -73,7 +73,7 @@ def test_evaluate_interrupted_says_how_far_it_came_and_writes_nothing(
     qrels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*arguments: Any) -> dict[str, list[str]]:
-        signal.raise_signal(signal.SIGINT)
+        press_ctrl_c()
         return answers(*arguments)
 
     monkeypatch.setattr(evaluate, "answers", interrupted)
