@@ -29,6 +29,9 @@ if "MMSEARCH_TESTS_PID" not in os.environ or "pytest" in sys.modules:
     os.environ.update(servers_of(Path(os.environ["MMSEARCH_DATA_DIR"])))
     atexit.register(_remove, os.environ["MMSEARCH_DATA_DIR"], os.getpid())
 
+# Milvus's client would otherwise meddle with every child of a process that has it.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
+
 from mmsearch_project.settings import *  # noqa: E402, F403
 from mmsearch_project.settings import DATABASES, MMSEARCH_DATA_DIR  # noqa: E402
 

@@ -19,7 +19,7 @@ def test_two_hosts_work_as_one_and_outlive_each_of_their_parts(tmp_path: Path) -
         assert done.wrong == []
         assert set(done.statuses) == {200}
         assert done.slowest_found_s < 1
-        assert done.least_share >= 0.4
+        assert done.least_share >= 0.2  # of some 16 batches
 
         with pair.host("new") as third:
             third.start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,7 +43,9 @@ class Milvus(Server):
         from milvus import MilvusServerConfig, _initialize_data_files
 
         config = MilvusServerConfig(data_dir=str(self.home), proxy_port=self.port)
-        config.resolve()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)  # sockets it tries and leaves open
+            config.resolve()
         _initialize_data_files(str(self.home))
         self.metrics_port = free_port()
         clients, peers = (f"http://127.0.0.1:{free_port()}" for _ in range(2))

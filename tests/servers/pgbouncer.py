@@ -23,6 +23,8 @@ pool_mode = transaction
 min_pool_size = 2
 default_pool_size = 8
 server_round_robin = 1
+server_reset_query = DISCARD ALL
+server_reset_query_always = 1
 max_client_conn = 200
 """
 

@@ -35,6 +35,7 @@ class PostgreSQL(Server):
             "max_connections=200",
             "fsync=off",  # processes are killed here, machines are not
             "full_page_writes=off",
+            "autovacuum=off",  # or plans would depend on which tests went before
         )
         options = [part for setting in settings for part in ("-c", setting)]
         return [_programs() / "postgres", "-D", self.folder / "data", *options]
