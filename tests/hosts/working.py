@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from benchmarks.load import picture_form
 from benchmarks.material import captions, small_picture
 from benchmarks.servers import BenchmarkError, Ours
-from tests.hosts.clients import Crowd, Loader, Searcher
+from tests.hosts.clients import Crowd, Loader, Searcher, total
 from tests.hosts.pair import Pair
 
 SEARCHERS: Final = 8
@@ -63,7 +63,7 @@ def work(pair: Pair, items: int) -> Work:
         items=items,
         seconds=ended - started,
         split=(split[0], split[1]),
-        statuses=dict(sum((s.statuses for s in searchers), start=type(searchers[0].statuses)())),
+        statuses=total(searchers),
         p50_loading_ms=1000 * statistics.median(durations),
         slowest_found_s=slowest,
         wrong=wrong + ghosts + _picture(first, second),
@@ -82,7 +82,7 @@ def missing(pair: Pair, loaders: list[Loader]) -> list[str]:
         wrong.append("items are there twice")
     vectors = pair.count("*", "embeddings_embedding"), pair.count("*", "catalog_item")
     if vectors[0] != vectors[1]:
-        wrong.append(f"{vectors[0]} vectors of {vectors[1]} captions")
+        wrong.append(f"{vectors[0]} vectors of {vectors[1]} items")
     for host in pair.hosts:
         try:
             host.manage("check_index")
