@@ -54,6 +54,7 @@ def _of_work(done: Work, alone_ms: float, both_ms: float) -> str:
         "quiet, one host asked": f"{alone_ms:.1f} ms",
         "quiet, both asked": f"{both_ms:.1f} ms",
         "found on the other host, slowest": f"{done.slowest_found_s:.2f} s after it was indexed",
+        "in the database": str(done.bytes_an_item) + " bytes an item",
         "wrong": "; ".join(done.wrong) or "nothing",
     }
     return "\n".join(f"| {what} | {value} |" for what, value in rows.items()) + "\n"

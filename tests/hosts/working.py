@@ -18,6 +18,14 @@ from tests.hosts.pair import Pair
 SEARCHERS: Final = 8
 FRESH: Final = 10
 """Items that are looked for on the other host, and deleted there."""
+SIZES: Final = """
+SELECT CASE WHEN relname = 'embeddings_embedding' THEN 'vectors'
+            WHEN relname LIKE 'mmsearch%' THEN 'pgvector'
+            WHEN relname LIKE 'catalog_%' THEN 'items and words' ELSE 'the rest' END AS what,
+       sum(pg_total_relation_size(oid))::bigint
+FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace GROUP BY what
+"""
+"""Bytes of tables with their indexes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +42,8 @@ class Work:
     p50_loading_ms: float
     slowest_found_s: float
     """On the other host, from the moment that an item counts as indexed."""
+    bytes_an_item: dict[str, int]
+    """What the tables of each kind take in the database, with their indexes."""
     wrong: list[str]
 
     @property
@@ -59,6 +69,7 @@ def work(pair: Pair, items: int) -> Work:
     wrong += missing(pair, loaders)
     slowest, ghosts = _fresh(first, second)
     durations = [duration for searcher in searchers for duration in searcher.durations]
+    sizes = first.rows(SIZES)
     return Work(
         items=items,
         seconds=ended - started,
@@ -66,6 +77,7 @@ def work(pair: Pair, items: int) -> Work:
         statuses=total(searchers),
         p50_loading_ms=1000 * statistics.median(durations),
         slowest_found_s=slowest,
+        bytes_an_item={what: size // pair.count("*", "catalog_item") for what, size in sizes},
         wrong=wrong + ghosts + _picture(first, second),
     )
 
