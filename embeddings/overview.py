@@ -98,12 +98,12 @@ def progress() -> list[SpaceProgress]:
 
 @dataclasses.dataclass(frozen=True)
 class Arriving:
-    """What was added and cannot be found yet."""
+    """What was added and is found by its words alone as yet."""
 
     of: int
     """Items there are;"""
     done: int
-    """those of them that can be found."""
+    """those of them that are indexed."""
     time_left: str
     demo: bool
     """Whether the demo catalogue is not loaded to its end."""
@@ -111,11 +111,11 @@ class Arriving:
     def __str__(self) -> str:
         if not self.of:
             return "The demo catalogue is on its way."
-        found = f"{self.done:,} of {self.of:,} items can be found"
         left = f", about {self.time_left} left" if self.time_left else ""
+        indexed = f"{self.done:,} of {self.of:,} items are indexed so far{left}."
         if self.demo:
-            return f"The demo catalogue is not complete yet: {found} so far{left}."
-        return f"{found} so far; the others are being indexed{left}."
+            return f"The demo catalogue is not complete yet: {indexed}"
+        return f"{indexed} The others are found by their words alone."
 
 
 @dataclasses.dataclass(frozen=True)

@@ -367,18 +367,18 @@ def test_error_keeps_the_words_to_be_mended(client: Client, indexed_items: dict[
         assert 'type="search" value="a &lt;red&gt; one"' in text_of(response)
 
 
-def test_what_cannot_be_found_yet_is_told(client: Client, make_item: MakeItem) -> None:
+def test_what_is_not_indexed_yet_is_told(client: Client, make_item: MakeItem) -> None:
     def told() -> str:
         overview.forget_outline()
         return text_of(client.get("/"))
 
     make_item(colour="red")
     assert '<div id="arriving"></div>' not in told()
-    assert "0 of 1 items can be found so far; the others are being indexed." in told()
+    assert "0 of 1 items are indexed so far. The others are found by their words alone." in told()
     worker.drain()
     assert '<div id="arriving"></div>' in told()
     make_item(colour="blue")
-    assert "1 of 2 items can be found so far" in told()
+    assert "1 of 2 items are indexed so far" in told()
     assert '<progress max="2" value="1"' in told()
 
 
@@ -391,4 +391,4 @@ def test_the_demo_catalogue_is_awaited(client: Client, make_item: MakeItem) -> N
     worker.drain()
     overview.forget_outline()
     page = text_of(client.get("/"))
-    assert "The demo catalogue is not complete yet: 1 of 1 items can be found so far." in page
+    assert "The demo catalogue is not complete yet: 1 of 1 items are indexed so far." in page
