@@ -7,7 +7,7 @@ rows that hold all terms; sequences and single fields are then looked for in the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -22,7 +22,7 @@ _MATCHING: Final = (
     "SELECT item_id FROM (SELECT item_id FROM catalog_itemwords"  # noqa: S608  constants
     f" WHERE {_TERMS} @@ %s::tsquery{{also}} OFFSET 0) AS found ORDER BY item_id LIMIT %s"
 )
-_Values = list[str | int | None]
+_Value: TypeAlias = str | int | None
 _COUNT: Final = """
 SELECT CASE WHEN reltuples < 10000 THEN (SELECT count(*) FROM catalog_itemwords) ELSE reltuples END
 FROM pg_class WHERE oid = 'catalog_itemwords'::regclass
@@ -72,7 +72,7 @@ class PostgresFullText:
 
     def matching_each(self, groups: Sequence[Sequence[Pattern]], *, limit: int) -> list[Ids]:
         """With the count, which is asked for next: one way to a server instead of several."""
-        statements, values = [f"SELECT -1, ({_COUNT})::bigint"], _Values()
+        statements, values = [f"SELECT -1, ({_COUNT})::bigint"], list[_Value]()
         for place, group in enumerate(groups):
             statement, its_values = _matching([group], (), limit)
             statements.append(f"SELECT {place}, item_id FROM ({statement}) AS its")  # noqa: S608
@@ -97,10 +97,10 @@ class PostgresFullText:
         )
         return first, last
 
-    def _rows(self, statement: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def _rows(self, statement: str, values: Sequence[_Value] = ()) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(statement, values)
-            return cursor.fetchall()
+            return list(cursor.fetchall())
 
     def _execute(self, statement: str) -> None:
         with self._connection.cursor() as cursor:
@@ -109,10 +109,10 @@ class PostgresFullText:
 
 def _matching(
     groups: Sequence[Sequence[Pattern]], fields: Sequence[str], limit: int | None
-) -> tuple[str, _Values]:
+) -> tuple[str, list[_Value]]:
     """A statement and its values."""
     question = " & ".join(f"({' | '.join(map(_all_terms, group))})" for group in groups)
-    values: _Values = [question]
+    values: list[_Value] = [question]
     also = ""
     if fields or any(len(pattern.terms) > 1 for group in groups for pattern in group):
         text = " || ' | ' || ".join(fields or FIELDS)

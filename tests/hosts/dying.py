@@ -87,7 +87,7 @@ def _death(pair: Pair, part: _Part, number: int) -> Death:
         for host, other, name in zip(pair.hosts, pair.hosts[::-1], "ab", strict=True)
     ]
     with Crowd(*searchers, *loaders, *painters):
-        senders = [*loaders, *painters]
+        senders: list[Loader | Painter] = [*loaders, *painters]
         _wait(lambda: all(sender.accepted for sender in senders), "items from both sides")
         part.end()
         time.sleep(DOWN)

@@ -44,7 +44,7 @@ class S3(Server):
     def command(self) -> Sequence[str | Path]:
         own = [f"NANIO_ACCESS_KEY={KEY}", f"NANIO_SECRET_KEY={KEY}"]
         listens = ["--host", "127.0.0.1", "--port", str(self.port), "--no-access-log"]
-        serve = [sys.executable, "-m", "nanio", "serve", "--data-dir", self._buckets]
+        serve = [sys.executable, "-m", "nanio", "serve", "--data-dir", str(self._buckets)]
         return ["env", *own, *serve, *listens]
 
     @property
