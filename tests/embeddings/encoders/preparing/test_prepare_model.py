@@ -12,6 +12,7 @@ from django.core.management import CommandError, call_command
 from catalog.models import Item
 from embeddings import samples as samples_module
 from embeddings.encoders.base import Modality
+from embeddings.encoders.preparing import prepare
 from embeddings.encoders.preparing.parity import demo_samples
 from embeddings.samples import catalogue_samples
 
@@ -31,6 +32,17 @@ def test_the_command_says_which_precision_and_why(tiny_clip: Path) -> None:
 def test_the_command_refuses_a_misspelt_name() -> None:
     with pytest.raises(CommandError, match=r"^MMSEARCH_MODEL='stater' names no model"):
         call_command("prepare_model", "stater")
+
+
+def test_a_model_that_is_opened_is_tried_on_the_catalogue_too(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples_module, "SAMPLES", 2)
+    make_item(colour="red", caption="mine")
+
+    assert prepare.samples()[Modality.TEXT] == ["mine"]
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
+    assert prepare.samples()[Modality.TEXT] == demo_samples()[Modality.TEXT]
 
 
 def test_a_small_catalogue_leaves_the_demo_to_try_on(make_item: Callable[..., Item]) -> None:
