@@ -103,7 +103,9 @@ class Outcome:
     """There was no memory to decode the picture just then: HTTP 503, try again."""
 
 
-def rejected(reason: str, *, line: int | None, item_id: str = "", field: str = "") -> Outcome:
+def rejected(
+    reason: str, *, line: int | None = None, item_id: str = "", field: str = ""
+) -> Outcome:
     """The outcome of a record that cannot be taken in."""
     return Outcome(
         kind=OutcomeKind.REJECTED,

@@ -50,10 +50,10 @@ def open_source(path: Path, *, images: Path | None = None, link: bool = False) -
             if images is not None:
                 raise SourceError(f"{path} is a folder of pictures itself: leave out --images.")
             return _folder_source(ImageFolder(path.resolve(strict=True), link))
-        root = (path.parent if images is None else images).resolve(strict=True)
-        if not root.is_dir():
-            raise SourceError(f"{root} is no folder: --images names the pictures' folder.")
-        return _file_source(path, ImageFolder(root, link))
+        root = path.parent if images is None else images
+        if images is not None and not images.is_dir():
+            raise SourceError(f"--images {images}: there is no such folder.")
+        return _file_source(path, ImageFolder(root.resolve(strict=True), link))
     except (OSError, RuntimeError) as exc:
         raise SourceError(f"{path} cannot be read: {exc}.") from exc
 

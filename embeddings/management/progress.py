@@ -69,3 +69,8 @@ def duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things in words: `1 item`, `1,234 items`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -122,10 +122,9 @@ def test_unusable_places_are_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing.csv"
     assert unusable(missing) == f"{missing} is neither a file nor a folder."
     rows = write(tmp_path / "rows.csv", HEADER)
-    assert (
-        unusable(rows, images=rows) == f"{rows} is no folder: --images names the pictures' folder."
-    )
-    assert "No such file" in unusable(rows, images=tmp_path / "nowhere")
+    for images in (rows, tmp_path / "nowhere"):
+        said = f"--images {images}: there is no such folder."
+        assert unusable(rows, images=images) == said
     empty = tmp_path / "empty"
     empty.mkdir()
     assert unusable(empty) == f"{empty} holds no pictures."
@@ -517,9 +516,9 @@ def test_folder_is_read_in_order_with_captions(tmp_path: Path, album: Path) -> N
     assert source.estimated == 3
     read = [r for r in source if isinstance(r, ItemRecord)]
     assert [(r.item_id, r.caption, r.line) for r in read] == [
-        ("a.HEIC", None, 1),
-        ("b.png", None, 2),
-        ("sub:cat.jpg", "A cat.\n", 3),
+        ("a.HEIC", None, None),
+        ("b.png", None, None),
+        ("sub:cat.jpg", "A cat.\n", None),
     ]
     assert source.notices == ["2 files that are no pictures were passed over."]
 
