@@ -409,6 +409,15 @@ def test_compressed_file_that_is_cut_short_is_an_error_of_reading(tmp_path: Path
     assert "is cut short or damaged" in unusable(write(path, packed[:500]))
 
 
+@pytest.mark.parametrize("form", ["{}\n{}\n", "[{}, {}]"])
+def test_keys_that_are_not_known_are_named_once_a_file(tmp_path: Path, form: str) -> None:
+    rows = [{"id": "a", "caption": "x", "captoin": "y"}, {"id": "b", "caption": "x", "source": "z"}]
+    path = write(tmp_path / "rows.jsonl", form.format(*map(json.dumps, rows)))
+    source = open_source(path)
+    assert [record.item_id for record in source] == ["a", "b"]
+    assert source.notices == ["Keys that are not known are left out: captoin, source."]
+
+
 # ── where pictures are ──────────────────────────────────────────────────────────────────────────
 
 
