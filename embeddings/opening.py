@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 
@@ -11,11 +12,12 @@ from django.utils import timezone
 
 from catalog.models import Item
 from embeddings import jobs, switching
-from embeddings.backends import build_encoder
-from embeddings.encoders.base import EncoderDescription
-from embeddings.encoders.finding.model_files import located
+from embeddings.backends import build_encoder, encoder_of
+from embeddings.encoders.base import EncoderDescription, EncoderError
+from embeddings.encoders.finding.model_files import is_here, located
+from embeddings.encoders.finding.naming import as_path
 from embeddings.models import EmbeddingJob, EmbeddingSpace
-from embeddings.spaces import active_space
+from embeddings.spaces import active_space, live_spaces
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def open_space(
     name = located(settings.MMSEARCH_MODEL if model is None else model)
     if takes_over is None:
         takes_over = settings.MMSEARCH_SWITCH == "auto"
-    description = build_encoder(name).describe()
+    description = _describe(name)
     with transaction.atomic():
         active = active_space()
         space = _live_space(name, description)
@@ -104,6 +106,26 @@ def note_complete(space: EmbeddingSpace) -> bool:
     if rows.filter(state=EmbeddingSpace.State.BUILDING).update(state=EmbeddingSpace.State.READY):
         logger.info("Space %d, %s, is complete", space.pk, space)
     return True
+
+
+def _describe(name: str) -> EncoderDescription:
+    """What a model makes; where its files are gone, what the prepared copy of its space does."""
+    try:
+        return build_encoder(name).describe()
+    except EncoderError:
+        if is_here(name):
+            raise
+        for space in live_spaces():
+            if space.source in {name, str(as_path(name).resolve())}:
+                with contextlib.suppress(EncoderError):
+                    description = encoder_of(space).describe()
+                    logger.warning(
+                        "The files of %s are gone. Space %d, %s, goes on with the copy that was"
+                        " prepared of them.",
+                        *(name, space.pk, space),
+                    )
+                    return description
+        raise
 
 
 def _live_space(name: str, description: EncoderDescription) -> EmbeddingSpace | None:

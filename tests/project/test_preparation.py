@@ -118,7 +118,7 @@ def test_another_model_without_the_libraries_is_one_line_with_the_mend(
     assert start.returncode == 1
     assert start.stderr.splitlines()[-1] == (
         "mmsearch: Preparing a model needs torch, transformers, nncf, which serving does without:"
-        " run `make install-all`, then start again."
+        " run `make install-all`, then try again."
     )
     assert "Traceback" not in start.stderr
     assert not (tmp_path / "data" / "model").exists()  # the next start does not insist on it
