@@ -194,4 +194,8 @@ class SearchEnvelope(serializers.Serializer[Any]):
         allow_null=True, help_text="Of the next page, where a cursor was sent and more comes."
     )
     facets = FacetLists()
+    notes = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What of the text was perhaps not meant as it was read.",
+    )
     timings = StageTimings()

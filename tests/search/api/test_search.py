@@ -54,6 +54,7 @@ def test_get_answers_with_the_envelope(api: APIClient, indexed_items: dict[str, 
             {"name": "sea", "count": 1},
         ],
     }
+    assert body["notes"] == []
     assert body["timings"].keys() == {"encode_ms", "index_ms", "database_ms", "total_ms"}
 
 
