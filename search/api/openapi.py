@@ -10,7 +10,6 @@ from django.http import HttpResponse
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
-
 from drf_spectacular.renderers import OpenApiJsonRenderer
 from drf_spectacular.utils import Direction, extend_schema
 from drf_spectacular.views import SpectacularJSONAPIView
