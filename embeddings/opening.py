@@ -7,7 +7,7 @@ import dataclasses
 import logging
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from catalog.models import Item
@@ -113,10 +113,18 @@ def _describe(name: str) -> EncoderDescription:
     try:
         return build_encoder(name).describe()
     except EncoderError:
-        if is_here(name):
+        kept = None if is_here(name) else _describe_kept(name)
+        if kept is None:
             raise
+        return kept
+
+
+def _describe_kept(name: str) -> EncoderDescription | None:
+    """What is made by the prepared copy of a model whose files are gone, if a space has one."""
+    names = {name, str(as_path(name).resolve())}
+    with contextlib.suppress(DatabaseError):  # before the first start there are no spaces
         for space in live_spaces():
-            if space.source in {name, str(as_path(name).resolve())}:
+            if space.source in names:
                 with contextlib.suppress(EncoderError):
                     description = encoder_of(space).describe()
                     logger.warning(
@@ -125,7 +133,7 @@ def _describe(name: str) -> EncoderDescription:
                         *(name, space.pk, space),
                     )
                     return description
-        raise
+    return None
 
 
 def _live_space(name: str, description: EncoderDescription) -> EmbeddingSpace | None:
