@@ -86,12 +86,13 @@ def _encoders(name: str, model: Path) -> tuple[Callable[[Any], object], Callable
 
 
 def index(database: Path) -> list[dict[str, Any]]:
-    """The naive index and ours over the text vectors of a catalogue, one query at a time."""
+    """The naive index and ours over a catalogue's text vectors, one query at a time."""
     import faiss
 
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     found = connection.execute(
-        "SELECT item_id, vector FROM embeddings_embedding WHERE modality = 'text' ORDER BY item_id"
+        "SELECT item_id, vector FROM embeddings_embedding WHERE modality = 'text' AND space_id ="
+        " (SELECT id FROM embeddings_embeddingspace WHERE state = 'active') ORDER BY item_id"
     ).fetchall()
     connection.close()
     ids = np.array([item for item, _ in found], np.int64)

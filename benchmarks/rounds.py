@@ -26,6 +26,8 @@ FASTEST: Final = 1500
 """Searches a second that no server here reaches: texts are made for that many."""
 STREAMS: Final = 4
 """Clients of a stream."""
+BUILDING: Final = 30
+"""Rounds of two seconds that searches are timed in while another space is built."""
 INGEST: Final = (
     "import time; from django.core.management import call_command;"
     "print(time.perf_counter(), flush=True); call_command('ingest_dataset', {folder!r})"
@@ -127,12 +129,15 @@ class Rounds:
         return {way: _middle(each) for way, each in rows.items()}
 
     def building(self, ours: Ours) -> Row:
-        """Searches of one client, first alone, then while the starter's space is built."""
+        """Searches of one client, first alone, then while the starter's space is built.
+
+        It goes on being built when this ends.
+        """
         idle = [self._load(ours, 1, self.plan.seconds) for _ in range(self.plan.rounds)]
         ours.manage("open_space", "starter")
         ours.wait(lambda: _being_built(ours) > 0, "the first item in the new space")
         busy: list[LoadResult] = []
-        while True:
+        while len(busy) < BUILDING:
             result = self._load(ours, 1, 2.0)
             if not _being_built(ours):
                 break  # it was complete within this round: it does not count

@@ -16,12 +16,15 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from benchmarks import machine, material
 from benchmarks.processes import memory_mb
 from benchmarks.rounds import Baseline, Rounds, Row
 from benchmarks.servers import EXACT_ROWS, LOOK, BenchmarkError, Ours
 from benchmarks.stock import SIZES, Plan, Stock
+
+UNFINISHED: Final = material.WORK / "unfinished.json"
 
 
 def run_benchmark(plan: Plan, *, say: Callable[[str], None]) -> Row:
@@ -37,9 +40,14 @@ def run_benchmark(plan: Plan, *, say: Callable[[str], None]) -> Row:
             "plan": dataclasses.asdict(plan),
             **machine.describe(),
         }
-        run.starter()
-        run.encoders()
-        run.full_size()
+        try:
+            run.starter()
+            run.encoders()
+            run.full_size()
+        except BaseException:
+            UNFINISHED.write_text(json.dumps(run.results, indent=1), encoding="utf-8")
+            say(f"Not finished; what was measured is in {UNFINISHED}")
+            raise
         run.results["run"]["minutes"] = round((time.monotonic() - began) / 60, 1)
     return run.results
 
@@ -111,10 +119,10 @@ class Run:
             if self.plan.memory:
                 self.say(f"Memory over {self.plan.memory:,} pictures")
                 self.results["memory"] = rounds.memory(ours)
-            self.say("Searches while another space is built")
-            self.results["building"] = rounds.building(ours)
             self.say("Index alone, over the same vectors")
             self.results["index"] = _bare("index", ours.database_url.removeprefix("sqlite:///"))
+            self.say("Searches while another space is built")
+            self.results["building"] = rounds.building(ours)
 
     def _load(self, ours: Ours) -> Row:
         """Captions by `ingest_dataset`: seconds until read, embedded, and no longer exact."""

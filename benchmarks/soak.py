@@ -38,6 +38,8 @@ SEARCHES: Final = 10.0
 WRITES: Final = 8.0
 """A second."""
 SEARCHERS: Final = 3
+VECTOR_MB: Final = 256 * 2 / 2**20
+"""What a vector of the starter takes in the delta: 256 numbers of float16."""
 
 
 @dataclasses.dataclass
@@ -233,18 +235,20 @@ class Soak:
 
     def _read(self) -> None:
         elapsed = self._elapsed()
+        delta = self.ours.index()[1]
         for role, processes in self.ours.roles().items():
             if role == "supervisor" or elapsed < self.settled_at[role] or not processes:
                 continue
             generation = self.generation[role]
             files = sum(process.num_fds() for process in processes)
-            self._point(f"{role} memory", anonymous_mb(processes), generation)
+            held = delta * VECTOR_MB if role == "web" else 0.0
+            self._point(f"{role} memory", anonymous_mb(processes) - held, generation)
             self._point(f"{role} files", files, generation)
         waiting = "SELECT count(*) FROM embeddings_embeddingjob WHERE failed_at IS NULL"
         self._point("queue", self.ours.rows(waiting)[0][0])
         self._point("log", self.ours.log_length())
         self._point("disk", disk_mb(self.ours.folder))
-        self._point("delta", self.ours.index()[1])
+        self._point("delta", delta)
 
     def _point(self, name: str, value: float, generation: int = 0) -> None:
         self.readings.points[name].append((self._elapsed() / 60, value, generation))

@@ -36,14 +36,19 @@ class Trend:
         return self.growth > self.allowed
 
 
+def settled(points: Sequence[Point]) -> list[Point]:
+    """The judged part of a series. Raises ValueError where there are no points."""
+    end = max(minute for minute, _, _ in points)
+    return [point for point in points if point[0] >= end * SETTLED]
+
+
 def trend(points: Sequence[Point], limit: Limit) -> Trend:
     """Theil–Sen: the median of the slopes of all pairs, times the judged time.
 
     Pairs of two generations do not count: a process that was started anew is no growth and no
     shrinking. Raises ValueError where there are no points.
     """
-    end = max(minute for minute, _, _ in points)
-    judged = [point for point in points if point[0] >= end * SETTLED]
+    judged = settled(points)
     slopes = [
         (later - earlier) / (end_minute - minute)
         for number, (minute, earlier, generation) in enumerate(judged)

@@ -19,16 +19,16 @@ else:  # Django's classes are generic to the type checker alone
 
 @admin.register(Tag)
 class TagAdmin(_TagAdmin):
-    list_display = ("name", "items")
+    list_display = ("name", "item_count")
     search_fields = ("name",)
     ordering = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tag]:
-        return super().get_queryset(request).annotate(item_count=Count("items"))
+        return super().get_queryset(request).annotate(counted=Count("items"))
 
-    @admin.display(ordering="item_count")
-    def items(self, tag: Tag) -> int:
-        return tag.item_count  # type: ignore[attr-defined, no-any-return]  # annotated
+    @admin.display(description="items", ordering="counted")
+    def item_count(self, tag: Tag) -> int:
+        return tag.counted  # type: ignore[attr-defined, no-any-return]  # annotated
 
 
 @admin.register(LinkedFolder)

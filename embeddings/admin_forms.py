@@ -40,6 +40,7 @@ class ItemForm(_ItemForm):
         if "item_id" in self.fields:  # read-only on an item that exists
             self.fields["item_id"].required = False
             self.fields["item_id"].help_text = "Your own name for it. Left empty, one is made."
+            self.fields["image"].help_text = ""
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()

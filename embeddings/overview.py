@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db import DatabaseError
 from django.utils import timezone
 
-from catalog.models import Item
+from catalog.models import Installation, Item
 from embeddings.management.progress import duration
 from embeddings.models import Embedding, EmbeddingJob, EmbeddingSpace, SpaceOpening, SpaceSwitch
 from embeddings.spaces import live_spaces
@@ -97,11 +97,35 @@ def progress() -> list[SpaceProgress]:
 
 
 @dataclasses.dataclass(frozen=True)
+class Arriving:
+    """What was added and is found by its words alone as yet."""
+
+    of: int
+    """Items there are;"""
+    done: int
+    """those of them that are indexed."""
+    time_left: str
+    demo: bool
+    """Whether the demo catalogue is not loaded to its end."""
+
+    def __str__(self) -> str:
+        if not self.of:
+            return "The demo catalogue is on its way."
+        left = f", about {self.time_left} left" if self.time_left else ""
+        indexed = f"{self.done:,} of {self.of:,} items are indexed so far{left}."
+        if self.demo:
+            return f"The demo catalogue is not complete yet: {indexed}"
+        return f"{indexed} The others are found by their words alone."
+
+
+@dataclasses.dataclass(frozen=True)
 class Outline:
     """What every page may say."""
 
     source: str = ""
     """What the model in use was named."""
+    arriving: Arriving | None = None
+    """What the space in use still waits for; None where nothing waits."""
     news: tuple[str, ...] = ()
     """What goes on beside it, in sentences. Names no path, host or process: everyone reads it."""
 
@@ -133,16 +157,24 @@ def _find_outline() -> Outline:
         for opening in SpaceOpening.objects.filter(error="", is_wish=True)
     ]
     switch = SpaceSwitch.objects.first()
-    active = ""
+    active, arriving = "", None
     for space in live_spaces():
         takes_over = switch is not None and switch.target_id == space.pk
         if space.state == EmbeddingSpace.State.ACTIVE:
-            active = space.source
+            active, arriving = space.source, _arriving(space)
         elif space.state == EmbeddingSpace.State.BUILDING:
             news.append(_building(progress_of(space), takes_over=takes_over))
         elif takes_over:
             news.append(f"{space} takes over in a moment.")
-    return Outline(active, tuple(news))
+    return Outline(active, arriving, tuple(news))
+
+
+def _arriving(active: EmbeddingSpace) -> Arriving | None:
+    demo = Installation.objects.filter(demo=Installation.Demo.LOADING).exists()
+    if not (demo or EmbeddingJob.objects.filter(space=active, failed_at__isnull=True).exists()):
+        return None  # without counting the items
+    found = progress_of(active)
+    return Arriving(found.of, found.done, found.time_left, demo)
 
 
 def _building(found: SpaceProgress, *, takes_over: bool) -> str:

@@ -18,6 +18,7 @@ from embeddings.overview import progress
 from embeddings.retiring import count_rows, half_freed, retire_space
 from embeddings.spaces import SpaceError, find_space
 from search.index.sizes import bytes_of
+from search.templatetags.prose import prose
 
 LIST = "admin:embeddings_embeddingspace_changelist"
 CHANGE = "embeddings.change_embeddingspace"
@@ -63,7 +64,7 @@ class EmbeddingSpaceAdmin(ReadOnlyAdmin):
         try:
             said = self._do(action, request)
         except SpaceError as exc:
-            self.message_user(request, str(exc), messages.ERROR)
+            self.message_user(request, prose(str(exc)), messages.ERROR)
         else:
             self.message_user(request, said, messages.SUCCESS)
         return redirect(LIST)

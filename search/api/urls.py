@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path, re_path, register_converter
 from django.urls.converters import StringConverter
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from catalog.models import ITEM_ID_PATTERN
@@ -48,6 +49,7 @@ api_urls: list[URLPattern] = [
     path("api/v1/search/", SearchView.as_view(), name="api-search"),
     path("openapi.json", OpenApiDocument.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("docs/", RedirectView.as_view(pattern_name="docs")),
     path("healthz", status.Healthz.as_view(), name="healthz"),
     path("readyz", status.Readyz.as_view(), name="readyz"),
     path("metrics", status.Metrics.as_view(), name="metrics"),

@@ -21,7 +21,7 @@ from search.index.space_index import synced_index
 from search.models import ShadowAnswer
 
 MOST_CHANGED: Final = 10
-"""Queries that are shown: those whose answers differ most."""
+"""Queries that are shown at most: those whose answers differ most."""
 MB: Final = 2**20
 
 
@@ -50,8 +50,9 @@ class Side:
     p50_ms: float | None
     """Of encoding, index and rows, in the process that compares; None without texts."""
     p99_ms: float | None
-    index_mb: float
-    """What its vectors take in the memory of each process that answers from it."""
+    index_mb: float | None
+    """What its vectors take in the memory of each process that answers from it; None where they
+    take none, since a server holds them."""
     ndcg: float | None = None
     """Over the judged queries; None without any."""
     recall: float | None = None
@@ -78,7 +79,7 @@ class Comparison:
     left: Side
     right: Side
     most_changed: tuple[Change, ...]
-    """Least alike first."""
+    """Least alike first; none that is answered the same."""
     judged: int
     """Judged queries."""
     shadow: ShadowFigures | None
@@ -105,6 +106,7 @@ def compare_spaces(
     for query in judged:
         figures.append((*_judge(left, query), *_judge(right, query)))
         on_query()
+    changed = [change for change in changes if change.left != change.right]
     ndcg_left, recall_left, ndcg_right, recall_right = _column_means(figures)
     return Comparison(
         queries=len(changes),
@@ -113,7 +115,7 @@ def compare_spaces(
         left=_side(left, [change.left_ms for change in changes], ndcg_left, recall_left),
         right=_side(right, [change.right_ms for change in changes], ndcg_right, recall_right),
         most_changed=tuple(
-            sorted(changes, key=lambda change: (change.overlap, change.correlation))[:MOST_CHANGED]
+            sorted(changed, key=lambda change: (change.overlap, change.correlation))[:MOST_CHANGED]
         ),
         judged=len(figures),
         shadow=shadow_figures(left, right),
@@ -174,7 +176,7 @@ def _side(
     p50, p99 = np.percentile(durations, (50, 99)).tolist() if durations else (None, None)
     stats = [store.stats() for store in synced_index(space).stores.values()]
     index_mb = sum(each.bytes_per_vector * each.count for each in stats) / MB
-    return Side(space.pk, str(space), p50, p99, index_mb, ndcg, recall)
+    return Side(space.pk, str(space), p50, p99, index_mb or None, ndcg, recall)
 
 
 def _ids(answer: SearchResults) -> list[str]:

@@ -45,6 +45,9 @@ class Column:
 @staff_member_required
 def compare_page(request: HttpRequest) -> HttpResponse:
     """Answer a text by two spaces, side by side; keep whose answer was found better."""
+    live = live_spaces()
+    if len(live) < 2:  # the page says how to get another
+        return render(request, "search/compare.html", {"live": live})
     params = request.POST if request.method == "POST" else request.GET
     text, error, status = " ".join(params.get("q", "").split()), "", 200
     spaces: tuple[EmbeddingSpace, EmbeddingSpace] | None = None
@@ -67,7 +70,7 @@ def compare_page(request: HttpRequest) -> HttpResponse:
     context = {
         "text": text,
         "sides": list(zip("ab", spaces or (None, None), strict=True)),
-        "live": live_spaces(),
+        "live": live,
         "columns": columns,
         "alike": overlap(*keys) * 100 if columns else None,
         "votes": votes,
@@ -84,7 +87,7 @@ def compare_page(request: HttpRequest) -> HttpResponse:
 def _two_spaces(params: QueryDict) -> tuple[EmbeddingSpace, EmbeddingSpace]:
     """The two that were asked for; without a wish the active one and the one beside it.
 
-    Raises SpaceError where there are no two.
+    Raises SpaceError where these are no two.
     """
     wished = [params.get(side, "") for side in "ab"]
     if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in wished):
@@ -92,9 +95,7 @@ def _two_spaces(params: QueryDict) -> tuple[EmbeddingSpace, EmbeddingSpace]:
     else:
         left, right = (find_space(int(number)) for number in wished)
     if left is None or right is None or left == right:
-        raise SpaceError(
-            "Two spaces are needed. `manage.py open_space MODEL` makes one beside the active one."
-        )
+        raise SpaceError("A space is compared with another: choose two.")
     return left, right
 
 

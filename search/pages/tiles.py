@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from django.utils.text import get_text_list
+
 from catalog.models import Item
 from embeddings.encoders.base import Modality
 from embeddings.parts import PARTS
@@ -17,6 +19,8 @@ from search.pages.addresses import PAGE_SIZE, PageQuery, toggled
 SHOWN_CHOICES: Final = 12
 ICON_SIDE: Final = 256
 """Pixels up to which a picture is shown like an icon."""
+NAMED_FROM: Final = 0.1
+"""Evidence below says too little to be named as what speaks for a hit."""
 TOLD_FROM: Final = 0.005
 """Evidence below would be told as nothing."""
 MAX_CROP: Final = 1.8
@@ -25,13 +29,14 @@ MAX_CROP: Final = 1.8
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """One item of the grid; its score and what matched best where it was searched for."""
+    """One item of the grid; its score and what speaks for it where it was searched for."""
 
     item: Item
     score: float | None = None
-    matched: str = ""
-    why: str = ""
-    """What speaks for it and how much, in words."""
+    by: str = ""
+    """What speaks for it, in words, the strongest first;"""
+    alone: str = ""
+    """and the score that each would give by itself."""
     title: str = ""
     """As HTML, what was looked for marked;"""
     marked_caption: str = ""
@@ -127,8 +132,8 @@ def tiles_of(hits: Sequence[Hit]) -> list[Tile]:
         Tile(
             hit.item,
             hit.score,
-            _named(hit.matched),
-            why=_why(hit),
+            by=_by(hit),
+            alone=_alone(hit),
             title=hit.title,
             marked_caption=hit.caption,
         )
@@ -136,11 +141,22 @@ def tiles_of(hits: Sequence[Hit]) -> list[Tile]:
     ]
 
 
-def _why(hit: Hit) -> str:
-    """Each kind of evidence that says something, the strongest first, in hundredths."""
-    ordered = sorted(hit.evidence.items(), key=lambda entry: -entry[1])
-    told = (f"{_named(name)} {value:.0%}" for name, value in ordered if value >= TOLD_FROM)
-    return ", ".join(told)
+def _by(hit: Hit) -> str:
+    """The kinds of evidence that say something; at least the strongest."""
+    names = [_named(name) for name, value in _strongest_first(hit) if value >= NAMED_FROM]
+    return get_text_list(names or [_named(hit.matched)], "and")
+
+
+def _alone(hit: Hit) -> str:
+    return ", ".join(
+        f"{_named(name)} alone {value:.2f}"
+        for name, value in _strongest_first(hit)
+        if value >= TOLD_FROM
+    )
+
+
+def _strongest_first(hit: Hit) -> list[tuple[str, float]]:
+    return sorted(hit.evidence.items(), key=lambda entry: -entry[1])
 
 
 def _named(matched: str) -> str:

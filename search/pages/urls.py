@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from django.contrib.auth.views import LoginView, LogoutView
+from django.templatetags.static import static
 from django.urls import URLPattern, path
+from django.views.generic import RedirectView
 
 from search.pages import views
 from search.pages.comparing import compare_page
@@ -15,5 +17,6 @@ page_urls: list[URLPattern] = [
     path("compare/", compare_page, name="compare"),
     path("login/", LoginView.as_view(template_name="search/login.html"), name="login"),
     path("logout/", LogoutView.as_view(), name="logout"),
+    path("favicon.ico", RedirectView.as_view(url=static("mmsearch/icon.svg"))),
     path("media/<path:path>", views.media, name="media"),
 ]

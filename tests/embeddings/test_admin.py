@@ -90,6 +90,13 @@ def test_item_list_searches_and_filters(
     assert len(_listed(_page(admin_client, ITEMS, state="odd"))) == 5
 
 
+def test_tag_list_counts_items(admin_client: Client, make_item: MakeItem) -> None:
+    make_item(item_id="a", tags=("sea", "sky"))
+    make_item(item_id="b", tags=("sea",))
+    page = _page(admin_client, "admin:catalog_tag_changelist")
+    assert re.findall(r'<td class="field-item_count">(.*?)</td>', page) == ["2", "1"]
+
+
 @pytest.mark.parametrize("name", [ITEMS, JOBS, "admin:catalog_tag_changelist"])
 def test_list_query_count_does_not_grow_with_rows(
     admin_client: Client, make_item: MakeItem, name: str
@@ -338,6 +345,7 @@ def test_admin_says_while_the_starter_model_is_in_use(
 ) -> None:
     EmbeddingSpace.objects.update(source="starter")
     assert "The starter model is for trying out." in _page(admin_client, "admin:index")
+    assert "The starter model is for trying out." not in _page(admin_client, ITEMS)  # said once
     EmbeddingSpace.objects.update(source="openai/clip-vit-base-patch32")
     overview.forget_outline()
     assert "The starter model is for trying out." not in _page(admin_client, "admin:index")

@@ -181,7 +181,7 @@ class TestCommands:
         assert lines == [
             ["id", "model", "dim", "precision", "state", "done", "of", "rate", "left", "MB"],
             f"{space.pk} colour 32 fp32 active 4 5 0.0".split(),
-            f"{other.pk} other 32 fp32 ready 4 5 0.5/s 0 min 2 s 0.0".split(),
+            f"{other.pk} other 32 fp32 ready 4 5 0.5/s 2 s 0.0".split(),
             f"Space {other.pk}: other is gone.".split(),
             ["Opening", "third:", "Waiting", "for", "the", "worker."],
             ["Switch:", "other", "fp32", "(32", "dimensions)", "takes", "over", "now."],

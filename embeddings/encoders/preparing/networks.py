@@ -36,6 +36,8 @@ def convert(tower: torch.nn.Module, modality: Modality, inputs: Inputs) -> Any:
         free = openvino.PartialShape([a if a == b else -1 for a, b in sides])
         shapes.append((name, free, openvino.Type(array.dtype)))
     example = {name: torch.from_numpy(array) for name, array in short.items()}
+    # Of a loss that nothing here computes.
+    logging.getLogger("transformers").setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.inference_mode():
         warnings.simplefilter("ignore")  # of branches that a trace fixes; parity would tell
         return openvino.convert_model(tower, example_input=example, input=shapes)

@@ -4,11 +4,13 @@ import dataclasses
 import json
 import sys
 from argparse import ArgumentParser
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError
+from django.template.defaultfilters import pluralize
 
 from embeddings.encoders.base import EncoderError
 from embeddings.management.interruption import INTERRUPTED, stoppable, until
@@ -92,21 +94,21 @@ def _texts(file: Path | None, most: int) -> list[str]:
 
 def _lines(found: Comparison) -> list[str]:
     lines = [f"{'':22}{'A':>14}{'B':>14}"]
-    lines += [f"{name:22}{a:>14}{b:>14}" for name, a, b in _rows(found.left, found.right)]
+    lines += [f"{name:22}{a:>14}{b:>14}" for name, a, b in _rows(found)]
     lines += ["", f"A: space {found.left.space}, {found.left.name}"]
     lines += [f"B: space {found.right.space}, {found.right.name}"]
     if found.overlap is not None:
         lines.append(
-            f"{found.queries:,} texts: {found.overlap:.1%} of the ten shown are the same, their"
-            f" order correlates by {found.correlation:.2f}."
+            f"{found.queries:,} text{pluralize(found.queries)}: {found.overlap:.1%} of the ten"
+            f" shown are the same, their order correlates by {found.correlation:.2f}."
         )
     if found.judged:
         lines.append(f"nDCG and recall are means of {found.judged:,} judged queries.")
     if shadow := found.shadow:
         lines.append(
-            f"{shadow.queries:,} live queries: {shadow.overlap:.1%} the same, order"
-            f" {shadow.correlation:.2f}; {shadow.active_ms:.1f} ms by the active space,"
-            f" {shadow.other_ms:.1f} by the other."
+            f"{shadow.queries:,} live quer{pluralize(shadow.queries, 'y,ies')}:"
+            f" {shadow.overlap:.1%} the same, order {shadow.correlation:.2f};"
+            f" {shadow.active_ms:.1f} ms by the active space, {shadow.other_ms:.1f} by the other."
         )
     votes = found.verdicts
     if votes.left or votes.right or votes.ties:
@@ -120,25 +122,29 @@ def _lines(found: Comparison) -> list[str]:
     return lines
 
 
-def _rows(left: Side, right: Side) -> list[tuple[str, str, str]]:
-    def row(name: str, of: Any) -> tuple[str, str, str]:
-        return name, of(left), of(right)
+def _rows(found: Comparison) -> list[tuple[str, str, str]]:
+    """The figures that there are: of each its name, A's and B's."""
 
-    def number(figure: float | None, form: str) -> str:
-        return "–" if figure is None else format(figure, form)
+    def row(name: str, of: Callable[[Side], float | None], form: str) -> list[tuple[str, str, str]]:
+        figures = [of(side) for side in (found.left, found.right)]
+        if figures == [None, None]:
+            return []
+        left, right = ("–" if each is None else format(each, form) for each in figures)
+        return [(name, left, right)]
 
     return [
-        row("P50, ms", lambda side: number(side.p50_ms, ".1f")),
-        row("P99, ms", lambda side: number(side.p99_ms, ".1f")),
-        row("index, MB", lambda side: number(side.index_mb, ",.1f")),
-        row("nDCG@10", lambda side: number(side.ndcg, ".3f")),
-        row("recall@10", lambda side: number(side.recall, ".3f")),
+        *row("P50, ms", lambda side: side.p50_ms, ".1f"),
+        *row("P99, ms", lambda side: side.p99_ms, ".1f"),
+        *row("index in memory, MB", lambda side: side.index_mb, ",.2f"),
+        *row("nDCG@10", lambda side: side.ndcg, ".3f"),
+        *row("recall@10", lambda side: side.recall, ".3f"),
     ]
 
 
 def _change(change: Change) -> list[str]:
+    alike = f"{change.overlap:.0%} the same" if change.overlap < 1 else "in another order"
     return [
-        f"  {change.text}: {change.overlap:.0%} the same",
+        f"  {change.text}: {alike}",
         f"    A: {', '.join(change.left[:SHOWN]) or 'nothing'}",
         f"    B: {', '.join(change.right[:SHOWN]) or 'nothing'}",
     ]

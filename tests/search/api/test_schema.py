@@ -210,6 +210,10 @@ def test_documentation_loads_nothing_from_elsewhere(client: Client, space: Embed
     assert "/openapi.json" in script.content.decode()
 
 
+def test_documentation_is_found_with_a_slash_too(client: Client) -> None:
+    assert client.get("/docs/")["Location"] == "/docs"
+
+
 def test_openapi_json_is_served(
     client: Client, schema: dict[str, Any], space: EmbeddingSpace
 ) -> None:

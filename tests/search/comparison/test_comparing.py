@@ -21,6 +21,7 @@ from search.comparison.comparing import compare_answers, compare_spaces
 from search.comparison.verdicts import Verdicts, verdicts, vote
 from search.models import AskedText, Preference, ShadowAnswer
 from search.tasks import answer_shadow_queries
+from tests.search.pages.page_reading import links
 from tests.spaces import build
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("indexed_items")]
@@ -46,6 +47,7 @@ def test_two_spaces_that_answer_alike_are_alike(other: EmbeddingSpace) -> None:
     assert (found.left.space, found.right.space) == (active.pk, other.pk)
     assert found.left.p50_ms
     assert found.left.index_mb == found.right.index_mb
+    assert found.left.index_mb
     assert (found.judged, found.left.ndcg, found.shadow) == (0, None, None)
 
 
@@ -58,12 +60,13 @@ def test_each_side_is_answered_by_its_own_space(other: EmbeddingSpace) -> None:
 
 
 def test_what_changes_most_comes_first(other: EmbeddingSpace) -> None:
-    texts = ["evening", "red"]
-    other.embeddings.filter(item__item_id="red").delete()
+    texts = ["evening", "red", "blue", "ruby"]
+    other.embeddings.filter(item__item_id="red").delete()  # "red" finds it by its words
     found = compare_spaces(require_active_space(), other, texts=texts)
+    assert found.queries == 4
+    assert {change.text for change in found.most_changed} == {"evening", "blue", "ruby"}
     overlaps = [change.overlap for change in found.most_changed]
     assert overlaps == sorted(overlaps)
-    assert {change.text for change in found.most_changed} == set(texts)
 
 
 def test_only_live_texts_are_logged(client: Client, other: EmbeddingSpace) -> None:
@@ -134,6 +137,21 @@ def test_the_command_says_what_differs(
     written = capsys.readouterr().out
     assert "2 texts: 100.0% of the ten shown are the same" in written
     assert f"A: space {active.pk}, {active}" in written
+    assert "nDCG@10                        1.000         1.000" in written
+    assert "What changes most" not in written
+
+
+def test_the_command_shows_no_figure_that_was_not_measured(
+    other: EmbeddingSpace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = tmp_path / "texts.txt"
+    texts.write_text("red\n", encoding="utf-8")
+    pair = [str(require_active_space().pk), str(other.pk)]
+    call_command("compare_spaces", *pair, f"--queries={texts}")
+    written = capsys.readouterr().out
+    assert "nDCG" not in written
+    assert "recall" not in written
+    assert "–" not in written
 
 
 def test_the_command_uses_the_texts_that_people_asked(
@@ -145,7 +163,7 @@ def test_the_command_uses_the_texts_that_people_asked(
     client.get("/?q=red")
     write_asked(at_once=True)
     call_command("compare_spaces", *pair)
-    assert "1 texts: 100.0%" in capsys.readouterr().out
+    assert "1 text: 100.0%" in capsys.readouterr().out
 
 
 def test_the_command_names_what_is_wrong(other: EmbeddingSpace, tmp_path: Path) -> None:
@@ -217,4 +235,25 @@ def test_what_was_said_of_a_space_goes_with_its_vectors(
     active = require_active_space()
     admin_client.post("/compare/", {"q": "red", "a": active.pk, "b": other.pk, "better": "a"})
     retire_space(other)
-    assert admin_client.get("/compare/?q=red").status_code == 404
+    page = admin_client.get("/compare/?q=red").content.decode()
+    assert "There is one space" in page
+    assert "Verdicts" not in page
+
+
+def test_where_there_is_one_space_the_page_says_how_to_get_another(
+    admin_client: Client, space: EmbeddingSpace
+) -> None:
+    page = admin_client.get("/compare/?q=red")
+    assert page.status_code == 200
+    text = page.content.decode()
+    assert f"There is one space, {space.pk}: {space}." in text
+    assert "<code>manage.py open_space MODEL</code>" in text
+    assert links(page)["page of the spaces"] == "/admin/embeddings/embeddingspace/"
+    assert "<select" not in text
+
+
+def test_what_is_wrong_with_the_spaces_is_said_without_backticks(
+    other: EmbeddingSpace, admin_client: Client
+) -> None:
+    page = admin_client.get("/compare/?a=1&b=99999").content.decode()
+    assert "There is no space 99999. <code>manage.py spaces</code> lists them." in page

@@ -8,6 +8,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from embeddings.models import EmbeddingSpace
+from tests.search.pages.page_reading import links
 
 pytestmark = pytest.mark.django_db
 REFUSED = "pictures.example.org:8000"
@@ -52,7 +53,16 @@ def test_staff_and_strangers_see_the_way_to_the_admin(
     assert 'href="/admin/"' in admin_client.get("/").content.decode()
     page = client.get("/").content.decode()
     assert 'href="/admin/"' in page
-    assert "Log in" not in page  # nothing asks for it
+
+
+def test_whoever_is_not_logged_in_is_offered_a_login_and_comes_back(
+    admin_client: Client, client: Client, space: EmbeddingSpace
+) -> None:
+    assert links(client.get("/?q=red"))["Log in"] == "/login/?next=/%3Fq%3Dred"
+    assert links(client.get("/login/"))["Log in"] == "/login/"
+    logged_in = admin_client.get("/").content.decode()
+    assert "Log out" in logged_in
+    assert "Log in" not in logged_in
 
 
 def test_a_strange_name_is_refused_with_the_mend(client: Client) -> None:

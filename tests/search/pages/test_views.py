@@ -13,7 +13,7 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from catalog.ingest import ItemRecord, ingest
-from catalog.models import Item
+from catalog.models import Installation, Item
 from embeddings import overview, worker
 from embeddings.models import EmbeddingSpace
 from search.answer.answering import search
@@ -73,7 +73,8 @@ def test_search_shows_what_the_service_finds_in_order(
     assert tiles(response) == [hit.item.item_id for hit in found.hits]
     assert tiles(response)[0] == "blue"
     best = found.hits[0]
-    assert f"<span>{best.score:.2f}</span> picture 100%, words 97%" in text_of(response)
+    assert f"<span>{best.score:.2f}</span> by picture and words" in text_of(response)
+    assert "from 0 to 1; by picture alone 1.00, words alone 0.97" in text_of(response)
     assert "1–4 of 4 ranked" in text_of(response)
 
 
@@ -343,6 +344,11 @@ def test_missing_page_is_said_in_words(client: Client, db: None) -> None:
     assert "There is nothing at this address." in text_of(response)
 
 
+def test_the_icon_is_found_where_browsers_look_unasked(client: Client) -> None:
+    """On pages that name none, as the answers of the API."""
+    assert client.get("/favicon.ico")["Location"] == "/static/mmsearch/icon.svg"
+
+
 def _many(count: int) -> list[str]:
     """Store items in one batch; their ids, oldest first."""
     records = [ItemRecord(item_id=f"i{number:02}", caption="red") for number in range(count)]
@@ -359,3 +365,30 @@ def test_error_keeps_the_words_to_be_mended(client: Client, indexed_items: dict[
         client.post("/", {"q": "a <red> one"}),
     ):
         assert 'type="search" value="a &lt;red&gt; one"' in text_of(response)
+
+
+def test_what_is_not_indexed_yet_is_told(client: Client, make_item: MakeItem) -> None:
+    def told() -> str:
+        overview.forget_outline()
+        return text_of(client.get("/"))
+
+    make_item(colour="red")
+    assert '<div id="arriving"></div>' not in told()
+    assert "0 of 1 items are indexed so far. The others are found by their words alone." in told()
+    worker.drain()
+    assert '<div id="arriving"></div>' in told()
+    make_item(colour="blue")
+    assert "1 of 2 items are indexed so far" in told()
+    assert '<progress max="2" value="1"' in told()
+
+
+def test_the_demo_catalogue_is_awaited(client: Client, make_item: MakeItem) -> None:
+    Installation.objects.create(demo=Installation.Demo.LOADING)
+    page = text_of(client.get("/"))
+    assert "The demo catalogue is on its way." in page
+    assert "The catalogue is empty" not in page
+    make_item(colour="red")
+    worker.drain()
+    overview.forget_outline()
+    page = text_of(client.get("/"))
+    assert "The demo catalogue is not complete yet: 1 of 1 items are indexed so far." in page

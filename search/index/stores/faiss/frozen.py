@@ -54,6 +54,13 @@ class State:
         order = np.argsort(ids)
         return ids[order], rows[order]
 
+    @property
+    def bytes_per_vector(self) -> float:
+        """Memory that answering takes for each row, of the segment and of the delta."""
+        delta = sum(block.ids.nbytes + block.index.vectors.nbytes for block in self.blocks)
+        rows = len(self.segment) + len(self.delta_live)
+        return (self.segment.bytes_used + delta) / rows if rows else 0.0
+
     def live_ids(self) -> Ids:
         """Ascending."""
         runs = (self.segment.row_ids[self.live], self._delta_by_id[0])

@@ -107,9 +107,9 @@ class Segment:
         return 0 if self.snapshot is None else self.snapshot.position
 
     @property
-    def bytes_per_vector(self) -> float:
-        """Memory that answering takes for each row; the float16 file is read for few rows only."""
-        if not len(self) or self.snapshot is None:
+    def bytes_used(self) -> float:
+        """Memory that answering takes; of an index the float16 file is read for few rows only."""
+        if self.snapshot is None:
             return 0.0
         used = self.row_ids.nbytes + self.live.nbytes / 8
         if self.sorted_rows is not None:
@@ -118,7 +118,7 @@ class Segment:
             used += self.vectors.nbytes
         else:
             used += sum(seal.size for seal in self.snapshot.files if seal.name == INDEX)
-        return float(used / len(self))
+        return float(used)
 
     def __len__(self) -> int:
         return len(self.row_ids)

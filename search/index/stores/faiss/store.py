@@ -163,7 +163,7 @@ class FaissStore(Replica):
             delta=len(state.delta_live),
             dead=len(segment) + len(state.delta_live) - state.count,
             effort=self._efforts[segment.kind],
-            bytes_per_vector=segment.bytes_per_vector,
+            bytes_per_vector=state.bytes_per_vector,
             snapshot_position=segment.position,
             oldest_position=min((snapshot.position for snapshot in kept), default=0),
         )

@@ -236,6 +236,18 @@ def test_changes_committed_during_a_compaction_survive_it(
     assert store.stats().dead == 5
 
 
+def test_the_memory_that_is_told_is_that_of_the_delta_too(tmp_path: Path) -> None:
+    store = FaissStore(DIMENSION, tmp_path, key=KEY)
+    assert store.stats().bytes_per_vector == 0
+    store.apply(1, keys(1, 2), clustered(2, DIMENSION, seed=8), keys())
+    each = 2 * DIMENSION + 8  # float16, and the id
+    assert store.stats().bytes_per_vector == each
+    assert store.compact()
+    store.apply(2, keys(3, 4), clustered(2, DIMENSION, seed=9), keys())
+    live = 1 / 8  # whether it is, a bit
+    assert store.stats().bytes_per_vector == pytest.approx(each + live / 2)
+
+
 def test_a_reset_during_a_compaction_gives_it_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
