@@ -48,13 +48,17 @@ def ensure_prepared(
     return prepared
 
 
+def missing_libraries() -> list[str]:
+    """What preparing needs, serving does without, and is not installed."""
+    return [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+
+
 def require_libraries() -> None:
-    """Raise EncoderError where what preparing needs, and serving does without, is missing."""
-    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
-    if missing:
+    """Raise EncoderError where libraries are missing."""
+    if missing := missing_libraries():
         raise EncoderError(
             f"Preparing a model needs {', '.join(missing)}, which serving does without: run "
-            "`make install-all`, then start again."
+            "`make install-all`, then try again."
         )
 
 
