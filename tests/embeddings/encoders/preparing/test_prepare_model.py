@@ -35,6 +35,17 @@ def test_the_command_refuses_a_misspelt_name() -> None:
         call_command("prepare_model", "stater")
 
 
+def test_a_model_that_is_opened_is_tried_on_the_catalogue_too(
+    make_item: Callable[..., Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples_module, "SAMPLES", 2)
+    make_item(colour="red", caption="mine")
+
+    assert prepare.samples()[Modality.TEXT] == ["mine"]
+    monkeypatch.delenv("DJANGO_SETTINGS_MODULE")
+    assert prepare.samples()[Modality.TEXT] == demo_samples()[Modality.TEXT]
+
+
 @pytest.mark.django_db
 def test_without_libraries_the_command_says_first_what_the_name_means(
     tmp_path: Path, tiny_clip: Path, monkeypatch: pytest.MonkeyPatch
