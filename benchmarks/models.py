@@ -2,11 +2,11 @@
 
     python -m benchmarks models [NAME …]
 
-Full-size models of random weights are prepared as a user's are, in a process of their own, and
-measured in another that does nothing else: the processor time of one thread, which other work on
-the machine changes little. Pictures are decoded beforehand, and resized within the measured time.
-int8 is insisted on: random weights say nothing about what quantising costs in quality, and the cost
-in time is the same. The table in `docs/models.md` is written anew, row by row.
+Full-size models of random weights are prepared as a user's are, in a process of their own unless an
+earlier run did, and measured in another that does nothing else: the processor time of one thread,
+which other work on the machine changes little. Pictures are decoded beforehand, and resized within
+the measured time. int8 is insisted on: random weights say nothing about what quantising costs in
+quality, and the cost in time is the same. The table in `docs/models.md` is written row by row.
 """
 
 from __future__ import annotations
@@ -110,20 +110,25 @@ def build(name: str) -> dict[str, Any]:
 
 
 def prepare(name: str) -> dict[str, Any]:
-    """Prepare the model in int8 on some of the demo catalogue."""
-    from embeddings.encoders.preparing.export import export_model
+    """Prepare the model in int8 on some of the demo catalogue, unless an earlier run did."""
+    from embeddings.encoders.finding.model_files import resolve_model
+    from embeddings.encoders.finding.prepared import find_prepared
+    from embeddings.encoders.preparing.export import export_missing
     from embeddings.encoders.preparing.parity import demo_samples
 
     def samples() -> dict[Any, Sequence[Any]]:
         return {kind: every[:CALIBRATED_ON] for kind, every in demo_samples().items()}
 
-    prepared = export_model(
-        full_size_models.build(name, FOLDER),
-        FOLDER / "prepared",
+    model, directory = full_size_models.build(name, FOLDER), FOLDER / "prepared"
+    export_missing(
+        model,
+        directory,
         precision="int8",
         samples=samples,
         progress=lambda message: print(message, file=sys.stderr),
     )
+    prepared = find_prepared(directory, resolve_model(model), "cpu")
+    assert prepared is not None
     size = sum(path.stat().st_size for path in prepared.directory.iterdir())
     return {"disk": round(size / 1e6)}
 

@@ -22,8 +22,10 @@ def check_encoder(**_: Any) -> list[CheckMessage]:
 
 def _as_it_matters(message: CheckMessage) -> CheckMessage:
     """A model that vanished since the last start stops no other: its space says what it lacks."""
-    choice = settings.MMSEARCH_MODEL_CHOICE
-    is_the_last = choice.exists() and choice.read_text().strip() == settings.MMSEARCH_MODEL
-    if message.id == "embeddings.E010" and is_the_last:
-        return Warning(message.msg, message.hint, message.obj, "embeddings.W011")
-    return message
+    if message.id != "embeddings.E010":
+        return message
+    choice, model = settings.MMSEARCH_MODEL_CHOICE, settings.MMSEARCH_MODEL
+    if not (choice.exists() and choice.read_text().strip() == model):
+        return Error(f"MMSEARCH_MODEL={model}: {message.msg}", id=message.id)
+    kept = "Its space goes on with the copy that was prepared of it, where one is kept."
+    return Warning(message.msg, hint=kept, id="embeddings.W011")

@@ -5,13 +5,16 @@ Two processes run tasks in turns, so that both would come to hold one for good.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
+from collections.abc import Iterator
 from typing import IO
 
 from django.conf import settings
 
 from embeddings import per_space
+from embeddings.one_a_host import only_one
 
 _held: list[IO[bytes]] = []
 
@@ -36,3 +39,19 @@ def let_go() -> None:
         per_space.reset()
         gc.collect()  # an encoder refers to itself in circles
         _held.pop().close()
+
+
+@contextlib.contextmanager
+def borrow() -> Iterator[bool]:
+    """Whether this process may load models to the end of the block, where they are freed.
+
+    Not while another one of this host embeds, or keeps the model since. Nobody embeds meanwhile.
+    """
+    with only_one("embedding") as nobody_embeds:
+        if not (nobody_embeds and take()):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            let_go()

@@ -93,7 +93,7 @@ class EmbeddingSpace(models.Model):
 class SpaceOpening(models.Model):
     """A model that was asked for; gone once the worker has opened its space.
 
-    One that failed stays, with the reason, until it is asked for again.
+    One that failed stays, with the reason, until it is asked for again or forgotten.
     """
 
     model = models.CharField(max_length=1000, unique=True)

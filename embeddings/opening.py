@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from catalog.models import Item
 from embeddings import jobs, switching
-from embeddings.backends import build_encoder
-from embeddings.encoders.base import EncoderDescription
-from embeddings.encoders.finding.model_files import located
+from embeddings.backends import build_encoder, encoder_of
+from embeddings.encoders.base import EncoderDescription, EncoderError
+from embeddings.encoders.finding.model_files import is_here, located
+from embeddings.encoders.finding.naming import as_path
 from embeddings.models import EmbeddingJob, EmbeddingSpace
-from embeddings.spaces import active_space
+from embeddings.spaces import active_space, live_spaces
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def open_space(
     name = located(settings.MMSEARCH_MODEL if model is None else model)
     if takes_over is None:
         takes_over = settings.MMSEARCH_SWITCH == "auto"
-    description = build_encoder(name).describe()
+    description = _describe(name)
     with transaction.atomic():
         active = active_space()
         space = _live_space(name, description)
@@ -104,6 +106,34 @@ def note_complete(space: EmbeddingSpace) -> bool:
     if rows.filter(state=EmbeddingSpace.State.BUILDING).update(state=EmbeddingSpace.State.READY):
         logger.info("Space %d, %s, is complete", space.pk, space)
     return True
+
+
+def _describe(name: str) -> EncoderDescription:
+    """What a model makes; where its files are gone, what the prepared copy of its space does."""
+    try:
+        return build_encoder(name).describe()
+    except EncoderError:
+        kept = None if is_here(name) else _describe_kept(name)
+        if kept is None:
+            raise
+        return kept
+
+
+def _describe_kept(name: str) -> EncoderDescription | None:
+    """What is made by the prepared copy of a model whose files are gone, if a space has one."""
+    names = {name, str(as_path(name).resolve())}
+    with contextlib.suppress(DatabaseError):  # before the first start there are no spaces
+        for space in live_spaces():
+            if space.source in names:
+                with contextlib.suppress(EncoderError):
+                    description = encoder_of(space).describe()
+                    logger.warning(
+                        "The files of %s are gone. Space %d, %s, goes on with the copy that was"
+                        " prepared of them.",
+                        *(name, space.pk, space),
+                    )
+                    return description
+    return None
 
 
 def _live_space(name: str, description: EncoderDescription) -> EmbeddingSpace | None:

@@ -73,6 +73,11 @@ def open_asked() -> int:
     return opened
 
 
+def forget_failed(model: str) -> None:
+    """Ask no longer for a model that could not be opened."""
+    SpaceOpening.objects.filter(model=model).exclude(error="").delete()
+
+
 def nudge() -> None:
     """Ask a worker to look. A lost nudge is healed by the sweep."""
     from django_q.tasks import async_task

@@ -133,8 +133,9 @@ def make_active(space: EmbeddingSpace) -> None:
     space.activated_at = timezone.now()
     space.save(update_fields=["state", "activated_at"])
     SpaceSwitch.objects.all().delete()
+    before = "" if previous is None else f", after {previous}"
     transaction.on_commit(
-        lambda: logger.info("Space %d, %s, answers now, after %s", space.pk, space, previous)
+        lambda: logger.info("Space %d, %s, answers now%s", space.pk, space, before)
     )
 
 

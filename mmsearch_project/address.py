@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import socket
@@ -18,23 +19,17 @@ class AddressError(Exception):
 
 def bind(host: str, port: int, *, patience: float = PATIENCE) -> socket.socket:
     """A socket bound to the address, not yet listening. Raises AddressError."""
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as exc:
-        raise AddressError(f"HOST={host!r} is no address of this machine: {exc.strerror}.") from exc
-    family, kind, protocol, _, address = found[0]
     deadline = time.monotonic() + patience
     while True:
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind(address)
+            return _bound(host, port)
+        except socket.gaierror as exc:
+            raise AddressError(
+                f"HOST={host!r} is no address of this machine: {exc.strerror}."
+            ) from exc
         except OSError as exc:
-            listener.close()
             if exc.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                 raise _refused(host, port, exc) from exc
-        else:
-            return listener
         time.sleep(0.1)
 
 
@@ -59,11 +54,29 @@ def url(host: str, port: int) -> str:
 
 def _refused(host: str, port: int, exc: OSError) -> AddressError:
     if exc.errno == errno.EADDRINUSE:
-        return AddressError(
-            f"Port {port} on {host} is in use. Choose another: PORT={_another(port)} make run"
-        )
+        other = f"PORT={_free_port(host, port)} make run"
+        return AddressError(f"Port {port} on {host} is in use. Choose another: {other}")
     return AddressError(f"HOST={host} PORT={port} cannot be listened on: {exc.strerror}.")
 
 
-def _another(port: int) -> int:
-    return port + 1 if port < 65535 else port - 1
+def _free_port(host: str, taken: int) -> int:
+    """One that can be had: the next above that nobody listens on, or any."""
+    for port in (*range(taken + 1, min(taken + 100, 65_536)), 0):
+        with contextlib.suppress(OSError), _bound(host, port) as found:
+            free: int = found.getsockname()[1]
+            return free
+    return taken  # none at all
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket bound to the address. Raises OSError, and its kind gaierror for a wrong host."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    bound = socket.socket(family, kind, protocol)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib.util
 import os
 import re
@@ -16,11 +17,42 @@ from django.core.exceptions import ImproperlyConfigured
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off", ""}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PREFIX = "MMSEARCH_"
+_OF_COMPOSE = {"MMSEARCH_LISTEN", "MMSEARCH_MODELS"}
+"""Read by deploy/compose*.yaml, and often exported with the rest."""
+_OF_KUBERNETES = re.compile(r"_(SERVICE_(HOST|PORT\w*)|PORT_\d+_(TCP|UDP|SCTP)\w*)")
+"""What it tells every container of a service that is called mmsearch."""
+_known = {*_OF_COMPOSE}
+"""Names that were asked for: what is a setting is not written down twice."""
 
 
 def text(name: str, default: str = "") -> str:
     """The variable's value without surrounding spaces."""
+    _known.add(name)
     return os.environ.get(name, default).strip()
+
+
+def refuse_unknown() -> None:
+    """Raise ImproperlyConfigured where a variable of ours is none that was read before.
+
+    A misspelt setting would set nothing, and nobody would notice.
+    """
+    unknown = [name for name in sorted(os.environ) if name.startswith(_PREFIX)]
+    if said := " ".join(_mend(name) for name in unknown if not _is_known(name)):
+        raise ImproperlyConfigured(f"{said} docs/configuration.md lists every setting.")
+
+
+def _is_known(name: str) -> bool:
+    of_kubernetes = _OF_KUBERNETES.search(name) or os.environ[name].startswith("tcp://")
+    return name in _known or bool(of_kubernetes)
+
+
+def _mend(name: str) -> str:
+    """The prefix, which all have, makes none of them alike."""
+    ours = {known.removeprefix(_PREFIX): known for known in sorted(_known)}
+    near = difflib.get_close_matches(name.removeprefix(_PREFIX), ours, n=1)
+    meant = f"did you mean {ours[near[0]]}?" if near else "unset it."
+    return f"{name} is no setting: {meant}"
 
 
 def flag(name: str, *, default: bool) -> bool:
@@ -94,24 +126,49 @@ def service_url(name: str, drivers: Mapping[str, str]) -> str:
 def choice_or_url(
     name: str, allowed: tuple[str, ...], drivers: Mapping[str, str], default: str
 ) -> str:
-    """One of `allowed`, or a URL as `service_url` takes it."""
+    """One of `allowed`, or a URL as `service_url` takes it, with a host."""
+    urls = [f"{scheme}://HOST:PORT" for scheme in drivers]
     if "://" in text(name):
-        return service_url(name, drivers)
+        value = service_url(name, drivers)
+        if not _names_a_host(value):
+            raise ImproperlyConfigured(f"{name} has to name a host and its port: {urls[0]}.")
+        return value
     value = text(name) or default
     if value not in allowed:
-        urls = (f"{scheme}://HOST:PORT" for scheme in drivers)
         raise ImproperlyConfigured(
             f"{name}={value!r}: choose one of {', '.join((*allowed, *urls))}."
         )
     return value
 
 
+def _names_a_host(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return bool(parts.hostname and parts.port)
+    except ValueError:  # no port, or no address, can be written so
+        return False
+
+
+def require_absolute(name: str, path: str, *, example: str) -> None:
+    """Raise ImproperlyConfigured for a path that means another place from every folder."""
+    if not Path(path).expanduser().is_absolute():
+        raise ImproperlyConfigured(
+            f"{name}: {path!r} is a relative path. Write all of it, like {example}"
+        )
+
+
 def bucket(name: str) -> dict[str, str | None]:
     """What `s3://bucket/prefix?endpoint=…&region=…` says; empty where the variable is a folder."""
-    value = service_url(name, {"s3": "storages"}) if "://" in text(name) else ""
-    if not value:
+    value = text(name)
+    if "://" not in value:
+        if value:
+            require_absolute(name, value, example="/srv/pictures")
         return {}
-    url = urlsplit(value)
+    if not value.startswith("s3://"):
+        raise ImproperlyConfigured(
+            f"{name} has to be a folder, like /srv/pictures, or a bucket: s3://bucket/prefix"
+        )
+    url = urlsplit(service_url(name, {"s3": "storages"}))
     options = dict(parse_qsl(url.query))
     prefix = url.path.strip("/")
     endpoint = options.pop("endpoint", None)

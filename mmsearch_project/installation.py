@@ -1,5 +1,7 @@
 """Install into .venv what a start or a check needs; run by make, on the standard library alone.
 
+What it imports of the application (`naming`) needs no more either.
+
 `python3 mmsearch_project/installation.py run|all|dev|scale-dev`: what the configured model needs,
 everything, that and the tools of development, or those and servers to test on. Does nothing where
 that is installed already.
@@ -50,12 +52,34 @@ LARGE = re.compile(r"\s*Downloading (\S+?) \((\d[\d.]* [MG]B)\)")
 
 def wanted(environ: Mapping[str, str]) -> str:
     """The set that a start needs: the starter comes prepared, any other model has to be."""
-    data_dir = Path(environ.get("MMSEARCH_DATA_DIR", "").strip() or ROOT / "data")
-    model = environ.get("MMSEARCH_MODEL", "").strip()
-    if not model and (data_dir / "model").is_file():  # what the last start used
-        model = (data_dir / "model").read_text(encoding="utf-8").partition("\n")[0].strip()
+    model = chosen_model(environ) or last_model(environ)
     on_gpu = environ.get("MMSEARCH_DEVICE", "").strip() == "cuda"
     return "serve" if model in ("", "starter") and not on_gpu else "all"
+
+
+def chosen_model(environ: Mapping[str, str]) -> str:
+    return environ.get("MMSEARCH_MODEL", "").strip()
+
+
+def last_model(environ: Mapping[str, str]) -> str:
+    """What the last start used."""
+    data_dir = Path(environ.get("MMSEARCH_DATA_DIR", "").strip() or ROOT / "data")
+    if not (data_dir / "model").is_file():
+        return ""
+    return (data_dir / "model").read_text(encoding="utf-8").partition("\n")[0].strip()
+
+
+def refuse_misnamed(environ: Mapping[str, str]) -> None:
+    """Raise SystemExit where the chosen model cannot be one: before gigabytes come for it.
+
+    That of the last start may be served from what was prepared then, whatever became of its files.
+    """
+    sys.path.insert(0, str(ROOT))
+    from embeddings.encoders.finding.naming import misnamed
+
+    model = chosen_model(environ)
+    if model and model != last_model(environ) and (problem := misnamed(model)):
+        raise SystemExit(f"mmsearch: MMSEARCH_MODEL={model}: {problem}")
 
 
 def install(chosen: str) -> None:
@@ -167,7 +191,11 @@ def main(arguments: list[str]) -> None:
         )
     [chosen] = arguments
     try:
-        install(wanted(os.environ) if chosen == "run" else chosen)
+        if chosen == "run":
+            chosen = wanted(os.environ)
+            if not is_installed(chosen):
+                refuse_misnamed(os.environ)
+        install(chosen)
     except KeyboardInterrupt:
         raise SystemExit("mmsearch: interrupted; the next try goes on from here.") from None
 

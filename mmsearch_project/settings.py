@@ -123,6 +123,9 @@ DATABASES: dict[str, Any] = {
     )
 }
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    env.require_absolute(
+        "MMSEARCH_DATABASE_URL", DATABASES["default"]["NAME"], example="sqlite:////srv/db"
+    )
     env.keep_private(Path(DATABASES["default"]["NAME"]))
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 30,  # seconds to wait for another writer
@@ -250,3 +253,5 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = LOGOUT_REDIRECT_URL = "search"
 MMSEARCH_LOG_FORMAT = env.choice("MMSEARCH_LOG_FORMAT", ("text", "json"), "text")
 LOGGING = logging_config(MMSEARCH_LOG_FORMAT)
+
+env.refuse_unknown()  # last: every variable that is a setting was read above

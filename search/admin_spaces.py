@@ -45,7 +45,7 @@ class EmbeddingSpaceAdmin(ReadOnlyAdmin):
             **(extra_context or {}),
             "title": "Spaces",
             "opts": self.opts,
-            "spaces": [(each, bytes_of(each.space)) for each in progress()],
+            "spaces": [(each, bytes_of(each.space), _lacking(each.space)) for each in progress()],
             "openings": SpaceOpening.objects.all(),
             "wished": switching.outlook(),
             "former": _former(),
@@ -70,8 +70,11 @@ class EmbeddingSpaceAdmin(ReadOnlyAdmin):
         return redirect(LIST)
 
     def _do(self, action: str, request: HttpRequest) -> str:
+        model = request.POST.get("model", "").strip()
+        if action == "forget":
+            openings.forget_failed(model)
+            return f"The model {model} is no longer asked for."
         if action == "open":
-            model = request.POST.get("model", "").strip()
             if not model:
                 raise SpaceError("Name a model: a hub name, a directory, or starter.")
             openings.ask(model)
@@ -82,8 +85,10 @@ class EmbeddingSpaceAdmin(ReadOnlyAdmin):
             return f"Space {space.pk}, {space}, answers again in a moment."
         space = find_space(_number(request.POST.get("space")))
         if action == "activate":
-            switching.refuse_incomplete(space)
-            self._switch(request, space)
+            as_it_is = "as_it_is" in request.POST
+            if not as_it_is:
+                switching.refuse_incomplete(space)
+            self._switch(request, space, incomplete_too=as_it_is)
             return f"Space {space.pk}, {space}, answers in a moment."
         if action == "retire":
             retire_space(space)
@@ -91,9 +96,20 @@ class EmbeddingSpaceAdmin(ReadOnlyAdmin):
             return f"Space {space.pk}, {space}, is retired: the worker deletes what it holds."
         raise SpaceError(f"{action!r} is nothing that can be done with spaces.")
 
-    def _switch(self, request: HttpRequest, space: EmbeddingSpace) -> None:
-        switching.wish(space)
-        self.log_change(request, space, "Chosen to answer.")
+    def _switch(
+        self, request: HttpRequest, space: EmbeddingSpace, *, incomplete_too: bool = False
+    ) -> None:
+        switching.wish(space, incomplete_too=incomplete_too)
+        self.log_change(
+            request, space, "Chosen to answer" + (" as it is." if incomplete_too else ".")
+        )
+
+
+def _lacking(space: EmbeddingSpace) -> int:
+    """Items that could not be found any more if an incomplete space answered now."""
+    if space.complete_since is not None or space.state == EmbeddingSpace.State.ACTIVE:
+        return 0
+    return switching.lacking_beside_active(space).count()
 
 
 def _former() -> EmbeddingSpace | None:

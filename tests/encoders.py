@@ -43,7 +43,7 @@ ENCODED: Counter[Modality] = Counter()
 """Inputs that this process encoded."""
 GONE: set[str] = {"gone"}
 """Models whose files are gone."""
-DELAY = float(os.environ.get("MMSEARCH_TESTS_DELAY", "0"))
+DELAY = float(os.environ.get("TESTS_DELAY", "0"))
 """Seconds a batch of captions takes, for tests that kill a worker in the middle."""
 
 

@@ -29,7 +29,7 @@ def settings_of(data: Path) -> dict[str, str]:
     return {
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         # The settings of tests leave the environment of a child as it is.
-        "MMSEARCH_TESTS_PID": str(os.getpid()),
+        "TESTS_PID": str(os.getpid()),
         "MMSEARCH_DATA_DIR": str(data),
         **servers_of(data),
     }

@@ -19,12 +19,12 @@ def _remove(folder: str, owner: int) -> None:
 
 # Whoever runs tests chooses, so that two workers of pytest-xdist share nothing. A child process
 # of a test inherits this choice together with what its test set.
-if "MMSEARCH_TESTS_PID" not in os.environ or "pytest" in sys.modules:
+if "TESTS_PID" not in os.environ or "pytest" in sys.modules:
     for _name in [name for name in os.environ if name.startswith("MMSEARCH_")]:
         del os.environ[_name]
     for _name in ("HOST", "PORT", "WEB_CONCURRENCY"):
         os.environ.pop(_name, None)
-    os.environ["MMSEARCH_TESTS_PID"] = str(os.getpid())
+    os.environ["TESTS_PID"] = str(os.getpid())
     os.environ["MMSEARCH_DATA_DIR"] = tempfile.mkdtemp(prefix="mmsearch-tests-")
     os.environ.update(servers_of(Path(os.environ["MMSEARCH_DATA_DIR"])))
     atexit.register(_remove, os.environ["MMSEARCH_DATA_DIR"], os.getpid())

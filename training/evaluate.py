@@ -1,6 +1,6 @@
 """Measures the shipped model on the style it has never seen.
 
-Run: ``python -m training.evaluate``. Prints the table of ``training/README.md``. Everything is
+Run: ``python -m training.evaluate``. Prints the tables of ``training/README.md``. Everything is
 read from ``embeddings/starter/``, ``demo/`` and ``training/queries.jsonl``.
 """
 
@@ -11,27 +11,21 @@ import math
 import os
 import re
 import statistics
-import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import django
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
-from embeddings.encoders.serving.openvino_runtime import compile_network, load_openvino
-from training.workspace import DEMO, QUERIES, STARTER, WORK
-
-REPEATS: Final = 60  # timed calls
-TIMED_BATCH: Final = 16
+from embeddings.encoders.base import Encoder, Modality, Purpose
+from training.workspace import DEMO, QUERIES, STARTER
 
 
 @dataclass(frozen=True)
@@ -144,6 +138,22 @@ def bag_of_words(items: list[Item]) -> Scorer:
     return score
 
 
+def picture_of(item: Item) -> Image.Image:
+    """Upright and RGB, transparency laid on white."""
+    with Image.open(DEMO / "images" / item.filename) as picture:
+        rgba = picture.convert("RGBA")
+    white = Image.new("RGBA", rgba.size, "white")
+    return Image.alpha_composite(white, rgba).convert("RGB")
+
+
+def scorer_as_served(encoder: Encoder, items: list[Item]) -> Scorer:
+    """Cosine between text and picture, of the networks that the application runs."""
+    pictures = encoder.encode(Modality.IMAGE, [picture_of(item) for item in items])
+    return lambda texts: (
+        encoder.encode(Modality.TEXT, list(texts), purpose=Purpose.QUERY) @ pictures.T
+    )
+
+
 class Embedder:
     """Texts and pictures to L2-normalised float32 vectors with one CLIP model."""
 
@@ -154,13 +164,8 @@ class Embedder:
         self._processor = CLIPImageProcessorPil.from_pretrained(directory)
 
     def pixels(self, items: list[Item]) -> Tensor:
-        """Model input float32 (n, 3, side, side), transparency laid on white."""
-        pictures = []
-        for item in items:
-            with Image.open(DEMO / "images" / item.filename) as picture:
-                rgba = picture.convert("RGBA")
-            white = Image.new("RGBA", rgba.size, "white")
-            pictures.append(Image.alpha_composite(white, rgba).convert("RGB"))
+        """Model input float32 (n, 3, side, side)."""
+        pictures = [picture_of(item) for item in items]
         found: Tensor = self._processor(pictures, return_tensors="pt")["pixel_values"]
         return found
 
@@ -189,108 +194,13 @@ class Embedder:
         return lambda texts: (self.texts(texts) @ pictures.T).numpy()
 
 
-class _ImageTower(nn.Module):
-    def __init__(self, model: CLIPModel) -> None:
-        super().__init__()
-        self._model = model
-
-    def forward(self, pixel_values: Tensor) -> Tensor:
-        """Image vectors before normalisation."""
-        found: Tensor = self._model.get_image_features(pixel_values=pixel_values).pooler_output
-        return found
-
-
-class _TextTower(nn.Module):
-    def __init__(self, model: CLIPModel) -> None:
-        super().__init__()
-        self._model = model
-
-    def forward(self, input_ids: Tensor) -> Tensor:
-        """Text vectors before normalisation."""
-        found: Tensor = self._model.get_text_features(input_ids=input_ids).pooler_output
-        return found
-
-
-def _network(tower: nn.Module, example: Tensor, name: str) -> Callable[[np.ndarray], np.ndarray]:
-    """The tower converted to OpenVINO in full precision, in one thread."""
-    path = WORK / f"{name}.xml"
-    openvino = load_openvino()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model = openvino.convert_model(tower, example_input=example, input=[-1, *example.shape[1:]])
-    openvino.save_model(model, path, compress_to_fp16=False)
-    compiled = compile_network(path, "fp32", threads=1)
-
-    def run(inputs: np.ndarray) -> np.ndarray:
-        found: np.ndarray = compiled([inputs])[0]
-        return found
-
-    return run
-
-
-def _milliseconds(call: Callable[[], object], batch: int) -> float:
-    """Median processor time of one input, in a batch, after warm-up."""
-    for _ in range(5):
-        call()
-    taken = []
-    for _ in range(REPEATS):
-        before = time.process_time()
-        call()
-        taken.append(time.process_time() - before)
-    return statistics.median(taken) / batch * 1000
-
-
-@torch.inference_mode()
-def report_runtimes(embedder: Embedder, items: list[Item]) -> None:
-    """Print agreement of torch and OpenVINO, and what one input costs on one core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    pixels = embedder.pixels(items[:64])
-    ids = embedder.tokenizer(
-        [item.caption for item in items[:64]], padding=True, return_tensors="pt"
-    )["input_ids"]
-    image, text = _ImageTower(embedder.model), _TextTower(embedder.model)
-    for name, tower, inputs in (("image", image, pixels), ("text", text, ids)):
-        network = _network(tower, inputs, name)
-        found = torch.from_numpy(network(inputs.numpy()))
-        cosine = functional.cosine_similarity(tower(inputs), found, dim=-1).min().item()
-        print(f"{name}: torch against OpenVINO, lowest cosine of {len(inputs)}: {cosine:.7f}")
-        for size in (1, TIMED_BATCH):
-            part = inputs[:size].contiguous()
-
-            def by_torch(part: Tensor = part, tower: nn.Module = tower) -> object:
-                return tower(part)
-
-            def by_openvino(
-                part: Tensor = part, network: Callable[[np.ndarray], np.ndarray] = network
-            ) -> object:
-                return network(part.numpy())
-
-            print(
-                f"{name}: batch of {size}: torch {_milliseconds(by_torch, size):.2f} ms, "
-                f"OpenVINO {_milliseconds(by_openvino, size):.2f} ms each, one thread"
-            )
-    torch.set_num_threads(threads)
-
-
-def report_application(items: list[Item]) -> None:
-    """Print what one input costs in the application, from picture or words to vector."""
+def main() -> None:
+    """Print every figure."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
     django.setup()
     from embeddings.backends import build_encoder
-    from embeddings.encoders.base import Modality
+    from training.runtimes import report_application, report_runtimes
 
-    encoder = build_encoder("starter")
-    with Image.open(DEMO / "images" / items[0].filename) as opened:
-        picture = opened.convert("RGB")
-    image = _milliseconds(lambda: encoder.encode(Modality.IMAGE, [picture]), 1)
-    text = _milliseconds(lambda: encoder.encode(Modality.TEXT, [items[0].caption]), 1)
-    precision = encoder.describe().precision
-    print(f"application, {precision}: picture {image:.2f} ms, text {text:.2f} ms, one thread")
-
-
-def main() -> None:
-    """Print every figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--misses", action="store_true", help="also list the queries missed")
     arguments = parser.parse_args()
@@ -303,8 +213,11 @@ def main() -> None:
     print("| --- | --- | --- | --- | --- | --- |")
     print(measure(items, queries, untrained.scorer(items)).row("random weights"))
     print(measure(items, queries, bag_of_words(items)).row("bag of words on the tags"))
-    score = starter.scorer(items)
-    print(measure(items, queries, score).row("starter"))
+    print(measure(items, queries, starter.scorer(items)).row("starter, fp32 by torch"))
+    shipped = build_encoder("starter")
+    score = scorer_as_served(shipped, items)
+    precision = shipped.describe().precision
+    print(measure(items, queries, score).row(f"**starter**, {precision} as it ships"))
     captions = starter.texts([item.caption for item in items])
     blind = measure(items, queries, lambda texts: (starter.texts(texts) @ captions.T).numpy())
     print(blind.row("starter, captions in place of pictures"))
@@ -317,7 +230,7 @@ def main() -> None:
             if not any(items[at].identifier in query.accepted for at in top):
                 print(f"{query.text}: " + ", ".join(items[at].caption for at in top))
     report_runtimes(starter, items)
-    report_application(items)
+    report_application(shipped, items)
 
 
 if __name__ == "__main__":

@@ -80,23 +80,21 @@ def count_pictures(root: Path) -> int:
 
 def read_folder(folder: ImageFolder, notices: list[str]) -> Iterator[ItemRecord | Outcome]:
     """Every picture below the folder, in order of path, captioned by its same-named text file."""
-    line = other = 0
+    other = 0
     unreadable: list[OSError] = []
     for path in walk(folder.root, unreadable):
         if not is_picture_name(path.name):
             other += path.suffix.lower() != CAPTION_SUFFIX
             continue
-        line += 1
-        yield picture_record(folder, path, line)
+        yield picture_record(folder, path)
     for error in unreadable:
-        line += 1
-        yield rejected(f"A folder cannot be read: {error}.", line=line)
+        yield rejected(f"A folder cannot be read: {error}.")
     if other:
         notices.append(f"{other:,} files that are no pictures were passed over.")
 
 
-def picture_record(folder: ImageFolder, path: Path, line: int) -> ItemRecord | Outcome:
-    """The record of one picture in the folder."""
+def picture_record(folder: ImageFolder, path: Path) -> ItemRecord | Outcome:
+    """The record of one picture in the folder; it stands in no line."""
     relative = path.relative_to(folder.root).as_posix()
     item_id = path_id(relative)
     try:
@@ -104,10 +102,9 @@ def picture_record(folder: ImageFolder, path: Path, line: int) -> ItemRecord | O
             item_id=item_id,
             caption=_caption(path.with_suffix(CAPTION_SUFFIX)),
             image=folder.find(relative),
-            line=line,
         )
     except InvalidField as exc:
-        return rejected(exc.reason, line=line, item_id=item_id, field=exc.field)
+        return rejected(exc.reason, item_id=item_id, field=exc.field)
 
 
 def _caption(path: Path) -> str | None:

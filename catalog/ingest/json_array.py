@@ -11,7 +11,7 @@ from typing import Final, TextIO
 from catalog.ingest.folders import ImageFolder
 from catalog.ingest.records import ItemRecord, Outcome, rejected
 from catalog.ingest.text_files import open_text
-from catalog.ingest.translation import named_image, to_record
+from catalog.ingest.translation import LeftOut, named_image, to_record
 
 MAX_ENTRY: Final = 2**20
 """Characters of an entry."""
@@ -20,8 +20,14 @@ _SPACE: Final = re.compile(r"[ \t\r\n]*")
 _DECODER: Final = json.JSONDecoder()
 
 
-def read_array(path: Path, folder: ImageFolder) -> Iterator[ItemRecord | Outcome]:
-    """The array's objects; `line` is where one begins. What is no JSON ends the reading."""
+def read_array(
+    path: Path, folder: ImageFolder, notices: list[str]
+) -> Iterator[ItemRecord | Outcome]:
+    """The array's objects; `line` is where one begins. What is no JSON ends the reading.
+
+    Which keys mean nothing is among the notices at its end.
+    """
+    left_out = LeftOut()
     with open_text(path) as stream:
         text = _Text(stream)
         try:
@@ -29,6 +35,7 @@ def read_array(path: Path, folder: ImageFolder) -> Iterator[ItemRecord | Outcome
             while not text.take("]"):
                 line, value = text.take_value()
                 if isinstance(value, dict):
+                    left_out.add(value)
                     yield to_record(value, line=line, image=lambda row: named_image(row, folder))
                 else:
                     reason = 'The entry is not a JSON object: {"caption": "…"}.'
@@ -43,6 +50,7 @@ def read_array(path: Path, folder: ImageFolder) -> Iterator[ItemRecord | Outcome
                 " line was read.",
                 line=text.line,
             )
+    notices += left_out.notices()
 
 
 class _Text:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,12 +21,21 @@ from catalog.ingest.records import (
     rejected,
 )
 from catalog.ingest.text_files import open_bytes
-from catalog.ingest.translation import image_name, named_image, text, to_record
+from catalog.ingest.translation import (
+    KEYS,
+    LeftOut,
+    image_name,
+    named_image,
+    text,
+    to_record,
+)
+from catalog.spelling import unknown_names
 
 MAX_LINE: Final = 2**20
 """Bytes of a line without a picture in it."""
 
-ImageOfRow = Callable[[Mapping[str, object]], tuple[ImageInput | None, str]]
+RowReader = Callable[[Mapping[str, object], int], ItemRecord | Outcome]
+"""Makes a record of a row and its line."""
 
 
 class ByteStream(Protocol):
@@ -34,19 +44,35 @@ class ByteStream(Protocol):
     def readline(self, size: int = ..., /) -> bytes: ...
 
 
-def read_file(path: Path, folder: ImageFolder) -> Iterator[ItemRecord | Outcome]:
-    """The objects of a file."""
+def read_file(
+    path: Path, folder: ImageFolder, notices: list[str]
+) -> Iterator[ItemRecord | Outcome]:
+    """The objects of a file; which keys mean nothing is among the notices at its end."""
+    left_out = LeftOut()
+
+    def record(row: Mapping[str, object], line: int) -> ItemRecord | Outcome:
+        left_out.add(row)
+        return to_record(row, line=line, image=lambda row: named_image(row, folder))
+
     with open_bytes(path) as stream:
-        yield from _read(stream, MAX_LINE, lambda row: named_image(row, folder))
+        yield from _read(stream, MAX_LINE, record)
+    notices += left_out.notices()
 
 
 def records_from_ndjson(stream: ByteStream) -> Iterator[ItemRecord | Outcome]:
     """The objects of a request body, read line by line as they arrive.
 
     Keys: `item_id` (or `id`), `title`, `caption`, `tags`, `category`, and a picture as base64 in
-    `image`, with `image_filename` if you like.
+    `image`, with `image_filename` if you like. Of other keys there is a note.
     """
-    return _read(stream, MAX_LINE + settings.MMSEARCH_MAX_UPLOAD_BYTES * 4 // 3, _inline_image)
+    return _read(stream, MAX_LINE + settings.MMSEARCH_MAX_UPLOAD_BYTES * 4 // 3, _sent_record)
+
+
+def _sent_record(row: Mapping[str, object], line: int) -> ItemRecord | Outcome:
+    record = to_record(row, line=line, image=_inline_image)
+    unknown = unknown_names(row, KEYS)
+    note = " ".join(f"{name!r} is no field and was left out. {unknown[name]}" for name in unknown)
+    return dataclasses.replace(record, note=note) if note else record
 
 
 def _inline_image(row: Mapping[str, object]) -> tuple[ImageInput | None, str]:
@@ -58,7 +84,7 @@ def _inline_image(row: Mapping[str, object]) -> tuple[ImageInput | None, str]:
     return UploadedImage(data=decode_base64(encoded), filename=name or ""), encoded
 
 
-def _read(stream: ByteStream, max_line: int, image: ImageOfRow) -> Iterator[ItemRecord | Outcome]:
+def _read(stream: ByteStream, max_line: int, record: RowReader) -> Iterator[ItemRecord | Outcome]:
     for number, line in _numbered(stream, max_line):
         if len(line) > max_line:
             yield rejected(f"The line is longer than {max_line:,} bytes, the limit.", line=number)
@@ -74,7 +100,7 @@ def _read(stream: ByteStream, max_line: int, image: ImageOfRow) -> Iterator[Item
         if not isinstance(row, dict):
             yield rejected('The line is not a JSON object: {"caption": "…"}.', line=number)
             continue
-        yield to_record(row, line=number, image=image)
+        yield record(row, number)
 
 
 def _numbered(stream: ByteStream, max_line: int) -> Iterator[tuple[int, bytes]]:

@@ -203,11 +203,12 @@ def _finish(slots: list[_Slot], *, dry_run: bool) -> list[Outcome]:
 
 
 def _noted(prepared: Prepared, outcome: Outcome) -> Outcome:
-    """The outcome with what its picture's check remarked."""
-    note = prepared.picture.note if prepared.picture is not None else ""
-    if not note or outcome.kind is OutcomeKind.REJECTED:
-        return outcome
-    return dataclasses.replace(outcome, note=note)
+    """The outcome with what was remarked when it came in; of its picture if that was taken."""
+    notes = [prepared.record.note]
+    if prepared.picture is not None and outcome.kind is not OutcomeKind.REJECTED:
+        notes.append(prepared.picture.note)
+    note = " ".join(filter(None, notes))
+    return dataclasses.replace(outcome, note=note) if note else outcome
 
 
 def _settle(

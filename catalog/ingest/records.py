@@ -72,6 +72,8 @@ class ItemRecord:
     """Where in its source the record begins, from 1."""
     must_exist: bool = False
     """Only change an item that is there; never make one."""
+    note: str = ""
+    """What was odd about how it came in, for people."""
 
 
 class OutcomeKind(enum.StrEnum):
@@ -94,7 +96,7 @@ class Outcome:
     field: str = ""
     """Which input field is at fault: item_id, title, caption, tags, category or image."""
     note: str = ""
-    """What was odd about a record that was taken in, for people."""
+    """What was odd about the record, for people."""
     too_large: bool = False
     """The picture has more bytes than allowed: HTTP 413 rather than 400."""
     missing: bool = False
@@ -103,7 +105,9 @@ class Outcome:
     """There was no memory to decode the picture just then: HTTP 503, try again."""
 
 
-def rejected(reason: str, *, line: int | None, item_id: str = "", field: str = "") -> Outcome:
+def rejected(
+    reason: str, *, line: int | None = None, item_id: str = "", field: str = ""
+) -> Outcome:
     """The outcome of a record that cannot be taken in."""
     return Outcome(
         kind=OutcomeKind.REJECTED,

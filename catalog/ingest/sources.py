@@ -13,6 +13,7 @@ from catalog.ingest.json_lines import records_from_ndjson
 from catalog.ingest.records import IngestError, ItemRecord, Outcome
 from catalog.ingest.tables import HeaderError, Table
 from catalog.ingest.text_files import estimate, open_bytes
+from catalog.ingest.translation import left_out
 
 __all__ = ["Source", "SourceError", "open_folder", "open_source", "records_from_ndjson"]
 
@@ -50,10 +51,10 @@ def open_source(path: Path, *, images: Path | None = None, link: bool = False) -
             if images is not None:
                 raise SourceError(f"{path} is a folder of pictures itself: leave out --images.")
             return _folder_source(ImageFolder(path.resolve(strict=True), link))
-        root = (path.parent if images is None else images).resolve(strict=True)
-        if not root.is_dir():
-            raise SourceError(f"{root} is no folder: --images names the pictures' folder.")
-        return _file_source(path, ImageFolder(root, link))
+        root = path.parent if images is None else images
+        if images is not None and not images.is_dir():
+            raise SourceError(f"--images {images}: there is no such folder.")
+        return _file_source(path, ImageFolder(root.resolve(strict=True), link))
     except (OSError, RuntimeError) as exc:
         raise SourceError(f"{path} cannot be read: {exc}.") from exc
 
@@ -87,28 +88,25 @@ def _file_source(path: Path, folder: ImageFolder) -> Source:
         raise SourceError(f"{path} is UTF-16. Save it as UTF-8.")
     if b"\x00" in head.partition(b"\n")[0]:
         raise SourceError(f"{path} is no text: give a CSV or JSON file, or a folder.")
+    notices: list[str] = []
     content = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if content.startswith(b"["):
         return Source(
             f"JSON file {path}",
             max(estimate(path, b"{"), 1),
-            [],
-            lambda: json_array.read_array(path, folder),
+            notices,
+            lambda: json_array.read_array(path, folder, notices),
         )
     if content.startswith(b"{") or {".jsonl", ".ndjson"} & set(map(str.lower, path.suffixes[-2:])):
         return Source(
             f"JSON Lines file {path}",
             max(estimate(path, b"\n"), 1),
-            [],
-            lambda: json_lines.read_file(path, folder),
+            notices,
+            lambda: json_lines.read_file(path, folder, notices),
         )
     try:
         table = Table(path)
     except HeaderError as exc:
         raise SourceError(str(exc)) from exc
-    notices = (
-        [f"Columns that are not known are left out: {', '.join(table.unknown)[:300]}."]
-        if table.unknown
-        else []
-    )
+    notices += left_out("Columns", table.unknown)
     return Source(f"CSV file {path}", table.estimate_rows(), notices, lambda: table.read(folder))

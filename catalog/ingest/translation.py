@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from catalog.ingest.folders import ImageFolder
@@ -18,6 +18,12 @@ from catalog.ingest.records import (
 
 IMAGE_KEYS: Final = ("image_filename", "file_name", "filename")
 """Names under which a row may name its picture, best first."""
+KEYS: Final = frozenset(
+    {"id", "item_id", "title", "caption", "tags", "category", "image", *IMAGE_KEYS}
+)
+"""What a row may say."""
+_GATHERED: Final = 50
+"""Keys that are gathered of a file."""
 _KINDS: Final = {bool: "true or false", list: "a list", dict: "an object"}
 
 
@@ -49,6 +55,28 @@ def to_record(
         )
     except InvalidField as exc:
         return rejected(exc.reason, line=line, item_id=item_id or "", field=exc.field)
+
+
+class LeftOut:
+    """Keys of a file's rows that mean nothing here, gathered to be told once."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+
+    def add(self, row: Mapping[str, object]) -> None:
+        """Gather those of a row; some are enough."""
+        if len(self._names) < _GATHERED:
+            self._names.update(dict.fromkeys(row.keys() - KEYS))
+
+    def notices(self) -> list[str]:
+        """What to tell."""
+        return left_out("Keys", sorted(self._names))
+
+
+def left_out(what: str, names: Sequence[str]) -> list[str]:
+    """The notice that nothing is made of these; none where there are none."""
+    told = ", ".join(names)[:300]
+    return [f"{what} that are not known are left out: {told}."] if names else []
 
 
 def text(row: Mapping[str, object], key: str, field: str | None = None) -> str | None:

@@ -64,8 +64,8 @@ class FolderWatch:
 
     def read(self, look: Look) -> Iterator[ItemRecord | Outcome]:
         """Records of what has settled, in order of path."""
-        for line, path in enumerate(sorted(look.settled), start=1):
-            yield picture_record(self._folder, path, line)
+        for path in sorted(look.settled):
+            yield picture_record(self._folder, path)
 
     def stored(self, look: Look) -> None:
         """What had settled is dealt with, until it changes again."""

@@ -117,16 +117,22 @@ class Ingestion:
             self.errors.write(json.dumps(row, ensure_ascii=False) + "\n")
             self.errors.flush()
         if number <= SHOWN:
-            progress.note(f"Rejected, line {outcome.line}: {outcome.reason}")
+            progress.note(f"{_headed('Rejected', outcome)}: {outcome.reason}")
         elif number == SHOWN + 1 and self.errors is None:
             progress.note("More rows are rejected: --errors FILE lists them all.")
 
 
 def _note(outcome: Outcome, number: int, progress: Progress) -> None:
     if number <= SHOWN:
-        progress.note(f"Line {outcome.line}: {outcome.note}")
+        progress.note(f"{_headed('Noted', outcome)}: {outcome.note}")
     elif number == SHOWN + 1:
         progress.note("More pictures have a name that claims another format.")
+
+
+def _headed(what: str, outcome: Outcome) -> str:
+    """What became of a record, and where in its source it stands: a folder has items, no lines."""
+    where = f"line {outcome.line}" if outcome.line else outcome.item_id
+    return f"{what}, {where}" if where else what
 
 
 def watch(ingestion: Ingestion, folder: ImageFolder) -> None:

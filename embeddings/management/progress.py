@@ -71,3 +71,8 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+
+
+def counted(number: int, what: str) -> str:
+    """A number of things in words: `1 item`, `1,234 items`."""
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -5,14 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import CommandError
 from django.db.models import QuerySet
 
 from catalog.deletion import demo_items, items_of_ids
 from catalog.models import Item
+from embeddings.management.progress import counted
 from embeddings.states import ItemState, in_state
+
+SHOWN: Final = 10
+"""Ids without an item that are named."""
 
 
 class Selection:
@@ -62,9 +66,16 @@ class Selection:
     def count(self) -> int:
         return sum(items.count() for items in self)
 
-    def unknown(self) -> int:
-        """How many of the given ids no item has."""
-        return len(self._ids or ()) - sum(i.count() for i in items_of_ids(self._ids or ()))
+    def unknown(self) -> str:
+        """Which of the given ids no item has, as a line to print; empty where all are known."""
+        ids = dict(self._ids or {})
+        for items in items_of_ids(self._ids or ()):
+            for item_id in items.values_list("item_id", flat=True):
+                ids.pop(item_id, None)
+        if not ids:
+            return ""
+        more = ", …" if len(ids) > SHOWN else ""
+        return f"{counted(len(ids), 'id')} without an item: {', '.join([*ids][:SHOWN])}{more}"
 
 
 def _ids_of(path: Path | None) -> list[str]:

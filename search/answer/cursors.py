@@ -28,7 +28,7 @@ MAX_KEPT: Final = 200
 """Rankings kept at most, so that nobody fills the database by searching."""
 _CURSOR: Final = re.compile(r"([A-Za-z0-9_-]{22})\.(\d{1,5})")
 _EVIDENCE: Final = "evidence "
-_OF_A_PAGE: Final = ("top_n", "offset", "cursor", "facets")
+_OF_A_PAGE: Final = ("top_n", "offset", "cursor", "facets", "notes")
 """What may differ from page to page."""
 
 

@@ -137,6 +137,8 @@ class SearchQuery:
     """Rank every item, relevant or not."""
     facets: bool = False
     """Count categories and tags over the hits."""
+    notes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    """What of the text was perhaps not meant as it was read, for people."""
 
     def __post_init__(self) -> None:
         self._check_question()

@@ -40,6 +40,7 @@ class _Reading:
     phrases: list[str] = dataclasses.field(default_factory=list)
     excluded: list[str] = dataclasses.field(default_factory=list)
     filters: Filters = dataclasses.field(default_factory=Filters)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def ask(
@@ -68,6 +69,7 @@ def ask(
         phrases=tuple(dict.fromkeys(reading.phrases)),
         excluded=tuple(dict.fromkeys(reading.excluded)),
         filters=filters & reading.filters,
+        notes=tuple(dict.fromkeys(reading.notes)),
         **options,
     )
 
@@ -118,6 +120,9 @@ def _take_key(reading: _Reading, key: str, value: str, *, minus: bool) -> bool:
     else:
         found = _KEYS[key](value) if key in _KEYS else None
     if found is None:
+        if key in _EXPECTED and not minus:
+            said = f"{key}:{value} was looked for as words: {key}: takes {_EXPECTED[key]}."
+            reading.notes.append(said)
         return False
     reading.filters &= found
     return True
@@ -167,3 +172,11 @@ _KEYS: Final[dict[str, Callable[[str], Filters | None]]] = {
     "before": _before,
     "after": _after,
 }
+_A_DATE: Final = "a date, like 2024 or 2024-05-31"
+_EXPECTED: Final = {
+    "has": " or ".join(part.name for part in PARTS.values()),
+    "state": " or ".join(ItemState),
+    "before": _A_DATE,
+    "after": _A_DATE,
+}
+"""What stands behind the keys that do not take everything."""

@@ -18,12 +18,13 @@ from search.api import reports, schema
 from search.api.bodies import JsonParser
 from search.api.fields import Text
 from search.api.items import ITEM_ACTIONS, ItemViewSet
+from search.api.parameters import Fields
 
 MAX_IDS: Final = 10_000
 """Ids of a request: some seconds of work."""
 
 
-class Deletion(serializers.Serializer[Any]):
+class Deletion(Fields):
     item_ids = serializers.ListField(
         child=Text(max_length=200),
         allow_empty=False,

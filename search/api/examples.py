@@ -50,6 +50,7 @@ ENVELOPE: Final = {
         "categories": [{"name": "Food", "count": 41}],
         "tags": [{"name": "fruit", "count": 17}],
     },
+    "notes": [],
     "timings": {"encode_ms": 0.9, "index_ms": 0.4, "database_ms": 1.1, "total_ms": 2.4},
 }
 LEGACY: Final = {

@@ -7,13 +7,28 @@ import threading
 from typing import Any, Final
 
 from django.http import HttpResponse
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.renderers import OpenApiJsonRenderer
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import Direction, extend_schema
 from drf_spectacular.views import SpectacularJSONAPIView
 from rest_framework.request import Request
 
 _making: Final = threading.Lock()
+
+
+class ClosedFields(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Says of a body that it takes no fields but its own."""
+
+    target_class = "search.api.parameters.Fields"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: Direction) -> dict[str, Any]:
+        mapped: dict[str, Any] = auto_schema._map_serializer(  # type: ignore[no-untyped-call]  # noqa: SLF001
+            self.target, direction, bypass_extensions=True
+        )
+        return {**mapped, "additionalProperties": False}
 
 
 class OpenApiDocument(SpectacularJSONAPIView):

@@ -22,6 +22,7 @@ def envelope(request: Request, query: SearchQuery, results: SearchResults) -> di
         "offset": query.offset,
         "cursor": results.cursor,
         "facets": _facets(results.facets),
+        "notes": list(query.notes),
         "timings": {
             name: round(value, 3) for name, value in dataclasses.asdict(results.timings).items()
         },

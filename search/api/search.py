@@ -93,7 +93,6 @@ class SearchView(APIView):
         """Search with words, a picture, an item to resemble, or several of them together."""
         parameters = SearchRequest(data=request.data)
         parameters.is_valid(raise_exception=True)
-        refuse_unknown(request, parameters.fields)
         return self._answer(request, parameters.validated_data)
 
     def _answer(self, request: Request, parameters: dict[str, Any]) -> Response:

@@ -11,6 +11,7 @@ from embeddings.states import ItemState
 from search.answer.query import ANY, MAX_OFFSET, MAX_TERMS, MAX_TEXT_LENGTH, MAX_TOP_N
 from search.answer.scoring import WORDS
 from search.api.fields import Moment, Picture, PictureOrBase64, Tags, Text, Texts
+from search.api.parameters import Fields
 
 SEARCHED_MODALITIES: Final = [(ANY, ANY), *MODALITY_CHOICES]
 EVIDENCE: Final = [(WORDS, WORDS), *MODALITY_CHOICES]
@@ -40,19 +41,19 @@ class MinScore(serializers.FloatField):
         )
 
 
-class TextQuery(serializers.Serializer[Any]):
+class TextQuery(Fields):
     query_text = Text(max_length=MAX_TEXT_LENGTH)
     top_n = TopN()
     min_score = MinScore()
 
 
-class ImageQuery(serializers.Serializer[Any]):
+class ImageQuery(Fields):
     image_file = Picture()
     top_n = TopN()
     min_score = MinScore()
 
 
-class SimilarParameters(serializers.Serializer[Any]):
+class SimilarParameters(Fields):
     """Which results to show."""
 
     top_n = TopN()
@@ -106,7 +107,7 @@ class SearchParameters(SimilarParameters):
     )
 
 
-class TermRequest(serializers.Serializer[Any]):
+class TermRequest(Fields):
     """One of a text, a picture and an item, with its weight; below 0 it is pushed down."""
 
     text = Text(required=False, max_length=MAX_TEXT_LENGTH)
@@ -193,4 +194,8 @@ class SearchEnvelope(serializers.Serializer[Any]):
         allow_null=True, help_text="Of the next page, where a cursor was sent and more comes."
     )
     facets = FacetLists()
+    notes = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What of the text was perhaps not meant as it was read.",
+    )
     timings = StageTimings()

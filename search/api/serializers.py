@@ -15,6 +15,7 @@ from catalog.models import Item, Tag
 from embeddings.states import ItemState
 from search.api import links
 from search.api.fields import Picture, PictureOrBase64, Tags, Text
+from search.api.parameters import Fields
 
 
 class ItemSerializer(serializers.ModelSerializer[Item]):
@@ -61,8 +62,13 @@ class ItemSerializer(serializers.ModelSerializer[Item]):
         return links.item_url(self.context["request"], item.item_id)
 
 
-class ItemFields(serializers.Serializer[Any]):
-    """What a client says about an item. A part that is not given keeps its value."""
+class ItemFields(Fields):
+    """What a client says about an item. A part that is not given keeps its value.
+
+    What else an answer says of an item may be sent back with it, and changes nothing.
+    """
+
+    passed_over = ItemSerializer.Meta.fields
 
     item_id = Text(
         required=False, max_length=200, help_text="Your own id; one is made where none is given."
@@ -82,7 +88,7 @@ class ItemForm(ItemFields):
     image = Picture(required=False)  # type: ignore[assignment]
 
 
-class StreamedItem(serializers.Serializer[Any]):
+class StreamedItem(Fields):
     """The form of `/ingest_stream/`. A blank field counts as not given."""
 
     text_caption = Text(required=False, allow_blank=True)
@@ -141,4 +147,4 @@ class BulkOutcome(serializers.Serializer[Any]):
     outcome = serializers.ChoiceField(choices=["new", "updated", "unchanged", "rejected"])
     field = serializers.CharField(required=False, help_text="The part at fault, if rejected.")
     reason = serializers.CharField(required=False, help_text="What to mend, if rejected.")
-    note = serializers.CharField(required=False, help_text="What was odd, and yet taken.")
+    note = serializers.CharField(required=False, help_text="What was odd about the line.")

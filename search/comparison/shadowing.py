@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from embeddings import model_lock
 from embeddings.models import EmbeddingSpace
 from embeddings.spaces import active_space, live_spaces
 from search.answer.query import QueryError
@@ -20,7 +21,17 @@ KEPT: Final = 1_000
 
 
 def answer_drawn() -> int:
-    """Answer the drawn texts by the active space and the one beside it; returns how many."""
+    """Answer the drawn texts by the active space and the one beside it; returns how many.
+
+    It takes the models of both, so while this host embeds the texts wait for the next round.
+    """
+    if not AskedText.objects.filter(is_drawn=True).exists():
+        return 0
+    with model_lock.borrow() as is_ours:
+        return _answer_drawn() if is_ours else 0
+
+
+def _answer_drawn() -> int:
     drawn = list(AskedText.objects.filter(is_drawn=True).order_by("pk")[:AT_ONCE])
     active, other = active_space(), beside()
     if not drawn or active is None:

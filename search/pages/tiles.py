@@ -79,6 +79,8 @@ class Shown:
     categories: list[Choice]
     tags: list[Choice]
     elapsed_ms: float | None = None
+    notes: tuple[str, ...] = ()
+    """What to say about how the text was read."""
 
     @property
     def last(self) -> int:

@@ -152,9 +152,11 @@ def _modality_choices() -> list[tuple[str, str]]:
 def _answer(query: PageQuery) -> Shown:
     """What was searched for, browsed, or a look around."""
     if query.searches:
-        found = search(query.to_search_query())
+        asked = query.to_search_query()
+        found = search(asked)
         tiles = tiles_of(found.hits)
-        return shown_page(query, tiles, found.total, found.facets, found.timings.total_ms)
+        shown = shown_page(query, tiles, found.total, found.facets, found.timings.total_ms)
+        return dataclasses.replace(shown, notes=asked.notes)
     facets = Facets(categories=categories())
     if query.browses:
         page = browse(

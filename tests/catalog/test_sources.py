@@ -122,10 +122,9 @@ def test_unusable_places_are_named(tmp_path: Path) -> None:
     missing = tmp_path / "missing.csv"
     assert unusable(missing) == f"{missing} is neither a file nor a folder."
     rows = write(tmp_path / "rows.csv", HEADER)
-    assert (
-        unusable(rows, images=rows) == f"{rows} is no folder: --images names the pictures' folder."
-    )
-    assert "No such file" in unusable(rows, images=tmp_path / "nowhere")
+    for images in (rows, tmp_path / "nowhere"):
+        said = f"--images {images}: there is no such folder."
+        assert unusable(rows, images=images) == said
     empty = tmp_path / "empty"
     empty.mkdir()
     assert unusable(empty) == f"{empty} holds no pictures."
@@ -410,6 +409,15 @@ def test_compressed_file_that_is_cut_short_is_an_error_of_reading(tmp_path: Path
     assert "is cut short or damaged" in unusable(write(path, packed[:500]))
 
 
+@pytest.mark.parametrize("form", ["{}\n{}\n", "[{}, {}]"])
+def test_keys_that_are_not_known_are_named_once_a_file(tmp_path: Path, form: str) -> None:
+    rows = [{"id": "a", "caption": "x", "captoin": "y"}, {"id": "b", "caption": "x", "source": "z"}]
+    path = write(tmp_path / "rows.jsonl", form.format(*map(json.dumps, rows)))
+    source = open_source(path)
+    assert [record.item_id for record in source] == ["a", "b"]
+    assert source.notices == ["Keys that are not known are left out: captoin, source."]
+
+
 # ── where pictures are ──────────────────────────────────────────────────────────────────────────
 
 
@@ -517,9 +525,9 @@ def test_folder_is_read_in_order_with_captions(tmp_path: Path, album: Path) -> N
     assert source.estimated == 3
     read = [r for r in source if isinstance(r, ItemRecord)]
     assert [(r.item_id, r.caption, r.line) for r in read] == [
-        ("a.HEIC", None, 1),
-        ("b.png", None, 2),
-        ("sub:cat.jpg", "A cat.\n", 3),
+        ("a.HEIC", None, None),
+        ("b.png", None, None),
+        ("sub:cat.jpg", "A cat.\n", None),
     ]
     assert source.notices == ["2 files that are no pictures were passed over."]
 

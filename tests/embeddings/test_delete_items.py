@@ -12,6 +12,7 @@ from catalog import deletion
 from catalog.models import Item
 from catalog.signals import items_deleting
 from embeddings import worker
+from embeddings.management.progress import counted
 from embeddings.models import EmbeddingSpace
 from tests.encoders import POISON
 from tests.signals import press_ctrl_c
@@ -45,19 +46,20 @@ def test_options_say_which_items_go(
 ) -> None:
     before = left()
     count = len(before - expected)
-    assert run(*arguments, "--dry-run") == f"{count} items would be deleted. Nothing was deleted.\n"
+    said = f"{counted(count, 'item')} would be deleted. Nothing was deleted.\n"
+    assert run(*arguments, "--dry-run") == said
     assert left() == before
     printed = run(*arguments, "--yes")
     assert left() == expected
     if count:
-        assert printed == f"{count} items deleted.\n"
+        assert printed == f"{counted(count, 'item')} deleted.\n"
 
 
 def test_ids_come_from_a_file(indexed_items: dict[str, Item], tmp_path: Path) -> None:
     path = tmp_path / "ids"
     path.write_bytes("\ufeffred\r\n\r\n nobody \ngreen\nred".encode())
     assert run("--ids-file", path, "blue", "--yes") == (
-        "1 of the ids name no item.\n3 items deleted.\n"
+        "1 id without an item: nobody\n3 items deleted.\n"
     )
     assert left() == {"words"}
     path.write_bytes(b"\xff")
@@ -65,12 +67,22 @@ def test_ids_come_from_a_file(indexed_items: dict[str, Item], tmp_path: Path) ->
         run("--ids-file", path, "--yes")
 
 
+def test_ids_without_an_item_are_named(indexed_items: dict[str, Item]) -> None:
+    unknown = [f"no-{number:02}" for number in range(12)]
+    assert run(*unknown[:2], "--yes") == (
+        "2 ids without an item: no-00, no-01\n0 items would be deleted. Nothing was deleted.\n"
+    )
+    assert run("red", *unknown, "--yes") == (
+        f"12 ids without an item: {', '.join(unknown[:10])}, …\n1 item deleted.\n"
+    )
+
+
 def test_failed_items_are_found(space: EmbeddingSpace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("embeddings.jobs.MAX_ATTEMPTS", 1)
     Item.objects.create(item_id="bad", caption=POISON)
     Item.objects.create(item_id="good", caption="fine")
     worker.drain()
-    assert run("--state", "failed", "--yes") == "1 items deleted.\n"
+    assert run("--state", "failed", "--yes") == "1 item deleted.\n"
     assert left() == {"good"}
 
 

@@ -93,6 +93,14 @@ def test_command_ingests_reports_and_names_the_rejected(
     assert f"Rejected, line 5: {neither}\n" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("db")
+def test_of_a_folder_the_item_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cats").mkdir()
+    (tmp_path / "cats" / "Tabby.jpg").write_bytes(b"no picture")
+    run(tmp_path, status=1)
+    assert "Rejected, cats:Tabby.jpg: " in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("space")
 def test_command_run_again_changes_nothing(dataset: Path, media: Path) -> None:
     run(dataset, status=1)
@@ -173,7 +181,9 @@ def test_command_takes_pictures_by_their_content_and_says_so(
     (album / "dog.heic").write_bytes(encoded(photo(), "HEIF"))
     assert "2 new" in run(album)
     shown = capsys.readouterr().err
-    assert "Line 1: 'cat.png' was taken as JPEG, which it holds; its name says PNG." in shown
+    assert (
+        "Noted, cat.png: 'cat.png' was taken as JPEG, which it holds; its name says PNG." in shown
+    )
     assert "dog.heic" not in shown
 
 

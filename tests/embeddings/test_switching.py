@@ -1,14 +1,21 @@
 from __future__ import annotations
 
 import json
+import logging
+import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from pytest_django import Settings
 
 from catalog.models import Item
-from embeddings import openings, switching
+from embeddings import openings, per_space, switching
+from embeddings.backends import encoder_of
+from embeddings.checks import check_encoder
+from embeddings.encoders.finding.model_files import STARTER_DIRECTORY
 from embeddings.models import EmbeddingJob, EmbeddingSpace, LivingProcess, SpaceOpening
 from embeddings.opening import open_space
 from embeddings.presence import EXPIRY, Presence, Role, alive
@@ -253,3 +260,52 @@ class TestStart:
         openings.ask("gone")
         opening.refresh_from_db()
         assert opening.error == ""
+
+    @pytest.mark.django_db
+    def test_a_model_whose_files_are_gone_goes_on_with_its_prepared_copy(
+        self, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        settings.MMSEARCH_ENCODER = {
+            "BACKEND": "embeddings.encoders.serving.prepared_encoder.PreparedEncoder",
+            "OPTIONS": {"device": "cpu", "directory": tmp_path / "models"},
+        }
+        model = str(shutil.copytree(STARTER_DIRECTORY, tmp_path / "starter"))
+        space = open_space(model).space
+        assert space is not None
+        encoder_of(space).describe()  # as whoever embeds does: the copy is kept
+        Item.objects.create(item_id="a", caption="a quiet evening")
+        per_space.reset()
+        shutil.rmtree(model)
+        caplog.clear()
+
+        openings.ask_at_start(model, last_model=model)
+        assert openings.open_asked() == 1
+
+        assert self.asked() == []
+        assert require_active_space() == space
+        grave = [record for record in caplog.records if record.levelno >= logging.WARNING]
+        assert [record.levelname for record in grave] == ["WARNING"]
+        assert grave[0].getMessage() == (
+            f"The files of {model} are gone. Space {space.pk}, {space}, goes on with the copy that"
+            " was prepared of them."
+        )
+
+
+def test_a_model_that_is_not_there_is_an_error_unless_the_last_start_had_it(
+    settings: Settings, tmp_path: Path
+) -> None:
+    settings.MMSEARCH_ENCODER = {
+        "BACKEND": "embeddings.encoders.serving.prepared_encoder.PreparedEncoder",
+        "OPTIONS": {"directory": tmp_path},
+    }
+    settings.MMSEARCH_MODEL = gone = str(tmp_path / "gone")
+    settings.MMSEARCH_MODEL_CHOICE = tmp_path / "model"
+
+    [error] = check_encoder()
+    settings.MMSEARCH_MODEL_CHOICE.write_text(f"{gone}\n")
+    [warning] = check_encoder()
+
+    assert error.id == "embeddings.E010"
+    assert error.msg.startswith(f"MMSEARCH_MODEL={gone}: There is no directory {gone}.")
+    assert warning.id == "embeddings.W011"
+    assert warning.msg.startswith(f"There is no directory {gone}.")

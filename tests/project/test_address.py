@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import re
 import socket
 
 import pytest
@@ -28,6 +30,23 @@ def test_bind_names_the_port_in_use_and_the_mend() -> None:
             bind("127.0.0.1", port, patience=0)
     assert str(caught.value).startswith(f"Port {port} on 127.0.0.1 is in use.")
     assert str(caught.value).endswith(" make run")
+
+
+def test_the_port_that_is_named_instead_can_be_had() -> None:
+    with contextlib.ExitStack() as taken:
+        port = 0
+        while not port:
+            first = taken.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                taken.enter_context(socket.create_server(("127.0.0.1", first + 1)))
+                port = first
+
+        with pytest.raises(AddressError) as caught:
+            bind("127.0.0.1", port, patience=0)
+
+        named = re.search(r"PORT=(\d+) make run$", str(caught.value))
+        assert named is not None
+        bind("127.0.0.1", int(named[1]), patience=0).close()
 
 
 def test_bind_names_an_address_of_another_machine() -> None:

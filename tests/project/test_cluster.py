@@ -20,7 +20,7 @@ def test_sigterm_leaves_a_long_backlog_and_other_tasks_run_beside_it(tmp_path: P
         "async_task('embeddings.tasks.sweep', group='beside');"
         "async_task('search.tasks.maintain_index', group='beside')"
     )
-    with installation.worker(MMSEARCH_TESTS_DELAY="1") as worker:
+    with installation.worker(TESTS_DELAY="1") as worker:
         wait_until(lambda: installation.count("embeddings_embedding") > 0, "first vectors")
         installation.manage("shell", "-v0", "-c", beside)
         done = "SELECT count(*) FROM django_q_task WHERE \"group\" = 'beside' AND success"

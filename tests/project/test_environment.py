@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -228,7 +229,94 @@ def test_bucket_refuses_what_it_cannot_mean(
 
 
 def test_a_place_of_pictures_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(NAME, "gs://me:secret@pictures")
-    with pytest.raises(ImproperlyConfigured) as caught:
-        env.bucket(NAME)
-    assert str(caught.value) == "MMSEARCH_THING must begin with one of s3://"
+    for url in ("gs://me:secret@pictures", "ftp://pictures"):
+        monkeypatch.setenv(NAME, url)
+        with pytest.raises(ImproperlyConfigured) as caught:
+            env.bucket(NAME)
+        assert str(caught.value) == (
+            "MMSEARCH_THING has to be a folder, like /srv/pictures, or a bucket: s3://bucket/prefix"
+        )
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (
+            {"MMSEARCH_MEDIA_URL": "here"},
+            "MMSEARCH_MEDIA_URL: 'here' is a relative path. Write all of it, like /srv/pictures",
+        ),
+        (
+            {"MMSEARCH_DATABASE_URL": "sqlite:///db"},
+            "MMSEARCH_DATABASE_URL: 'db' is a relative path. Write all of it, like sqlite:////srv/db",
+        ),
+        (
+            {"MMSEARCH_VECTOR_STORE": "milvus://"},
+            "MMSEARCH_VECTOR_STORE has to name a host and its port: milvus://HOST:PORT.",
+        ),
+    ],
+)
+def test_half_a_place_is_refused_with_all_of_one(
+    tmp_path: Path, variables: dict[str, str], said: str
+) -> None:
+    assert said_of(**variables, MMSEARCH_DATA_DIR=str(tmp_path)) == f"mmsearch: {said}\n"
+
+
+@pytest.mark.parametrize("url", ["milvus://", "milvus://host", "milvus://:19530", "milvus://[::1"])
+def test_a_store_without_host_or_port_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv(NAME, url)
+    with pytest.raises(ImproperlyConfigured, match=r"milvus://HOST:PORT\.$"):
+        env.choice_or_url(NAME, ("faiss",), {"milvus": ""}, "faiss")
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def said_of(**variables: str) -> str:
+    """What a command says of these settings; empty where it takes them."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("MMSEARCH_")}
+    return subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=ROOT,
+        env={
+            **ours,
+            "DJANGO_SETTINGS_MODULE": "mmsearch_project.settings",
+            **variables,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("MMSEARCH_MODLE", "did you mean MMSEARCH_MODEL?"),
+        ("MMSEARCH_MAX_UPLOAD_BYTES", "did you mean MMSEARCH_MAX_UPLOAD_MB?"),
+        ("MMSEARCH_PORT", "did you mean PORT?"),
+        ("MMSEARCH_XYZZY", "unset it."),
+    ],
+)
+def test_a_misspelt_setting_is_refused_with_the_nearest(
+    tmp_path: Path, name: str, mend: str
+) -> None:
+    assert said_of(MMSEARCH_DATA_DIR=str(tmp_path), **{name: "secret"}) == (
+        f"mmsearch: {name} is no setting: {mend} docs/configuration.md lists every setting.\n"
+    )
+
+
+def test_what_documents_and_kubernetes_name_is_taken(tmp_path: Path) -> None:
+    deployment = [path for path in (ROOT / "deploy").iterdir() if path.is_file()]
+    texts = [
+        path.read_text(encoding="utf-8") for path in [*(ROOT / "docs").glob("*.md"), *deployment]
+    ]
+    named = dict.fromkeys(re.findall(r"\bMMSEARCH_[A-Z_]+\b", "\n".join(texts)), "")
+    assert len(named) > 20
+    kubernetes = {
+        "MMSEARCH_PORT": "tcp://10.0.0.7:8000",
+        "MMSEARCH_PORT_8000_TCP_ADDR": "10.0.0.7",
+        "MMSEARCH_WEB_SERVICE_HOST": "10.0.0.7",
+        "MMSEARCH_SERVICE_PORT_HTTP": "8000",
+    }
+
+    assert said_of(**named | kubernetes | {"MMSEARCH_DATA_DIR": str(tmp_path)}) == ""

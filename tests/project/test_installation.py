@@ -20,8 +20,9 @@ SCRIPT = "mmsearch_project/installation.py"
 def environment(tmp_path: Path) -> Path:
     """A checkout whose environment was cut short: its Python has no pip yet."""
     checkout = tmp_path
-    (checkout / "mmsearch_project").mkdir()
-    shutil.copy(ROOT / SCRIPT, checkout / SCRIPT)
+    for name in (SCRIPT, "embeddings/encoders/finding/naming.py"):
+        (checkout / name).parent.mkdir(parents=True)
+        shutil.copy(ROOT / name, checkout / name)
     for name in {"constraints.txt", *(name for names in FILES.values() for name in names)}:
         (checkout / name).write_text("", encoding="utf-8")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", checkout / ".venv"], check=True)
@@ -66,6 +67,25 @@ def test_an_environment_cut_short_is_made_anew_and_a_failed_installation_goes_on
 
     assert (mended.returncode, stamps(environment)) == (0, ["installed-serve"]), mended.stderr
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_a_model_that_cannot_be_is_refused_before_anything_is_installed(environment: Path) -> None:
+    data = environment / "data"
+    data.mkdir()
+    empty, gone = str(data), str(environment / "gone")
+    for model, problem in (
+        (gone, f"There is no directory {gone}. A model is `starter`, a hub name like "),
+        (empty, f"{empty} is no model directory: it has no config.json."),
+        ("stater", "'stater' names no model. A model is `starter`, a hub name like "),
+    ):
+        done = install(environment, "run", MMSEARCH_DATA_DIR=str(data), MMSEARCH_MODEL=model)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith(f"mmsearch: MMSEARCH_MODEL={model}: {problem}")
+        assert len(done.stderr.splitlines()) == 1
+
+    (data / "model").write_text(f"{gone}\n")
+    again = install(environment, "run", MMSEARCH_DATA_DIR=str(data), MMSEARCH_MODEL=gone)
+    assert (again.returncode, stamps(environment)) == (0, ["installed-all", "installed-serve"])
 
 
 def test_uv_installs_unless_pip_was_told_where_to_look(

@@ -118,10 +118,20 @@ def test_another_model_without_the_libraries_is_one_line_with_the_mend(
     assert start.returncode == 1
     assert start.stderr.splitlines()[-1] == (
         "mmsearch: Preparing a model needs torch, transformers, nncf, which serving does without:"
-        " run `make install-all`, then start again."
+        " run `make install-all`, then try again."
     )
     assert "Traceback" not in start.stderr
     assert not (tmp_path / "data" / "model").exists()  # the next start does not insist on it
+
+
+def test_a_name_that_is_no_models_is_one_line_before_the_first_start(
+    tmp_path: Path, serving_alone: Path
+) -> None:
+    for command in ("open_space", "prepare_model"):
+        done = run(["manage.py", command, "stater"], tmp_path / "data", serving_alone)
+        assert done.returncode == 1
+        assert done.stderr.startswith("CommandError: 'stater' names no model. A model is `starter`")
+        assert len(done.stderr.splitlines()) == 1
 
 
 def test_an_idle_nvidia_gpu_is_said(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_i9_switches_and_rollbacks_show_no_error_no_empty_and_no_mixed_answer(
 @pytest.mark.timeout(600)
 def test_whoever_dies_at_a_step_one_space_answers_and_it_is_complete(tmp_path: Path) -> None:
     victims = random.sample(switching.VICTIMS, len(switching.VICTIMS))
-    slow = {"WEB_CONCURRENCY": "2", "MMSEARCH_TESTS_DELAY": "0.2"}
+    slow = {"WEB_CONCURRENCY": "2", "TESTS_DELAY": "0.2"}
     data = tmp_path / "data"
     with Ours(data, model="colour", **slow, **settings_of(data)) as ours:
         ours.start()
@@ -87,7 +87,7 @@ def test_a_start_with_another_model_never_makes_search_emptier(tmp_path: Path) -
         switching.fill(ours, 100)
         before = ours.found("a thing", top_n=100)
     assert len(before) == 100
-    with start(other, MMSEARCH_TESTS_DELAY="4") as ours:
+    with start(other, TESTS_DELAY="4") as ours:
         ours.start()
         assert ours.found("a thing", top_n=100) == before
         assert answers(ours) == model

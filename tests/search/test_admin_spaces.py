@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client
@@ -100,6 +101,24 @@ def test_a_switch_is_called_off_by_activating_what_answers(admin_client: Client)
     assert switching.outlook() is None
 
 
+def test_what_is_incomplete_is_activated_as_it_is_once_told_what_is_missing(
+    admin_client: Client, indexed_items: dict[str, Item]
+) -> None:
+    target = open_space("other", takes_over=False).space
+    assert target is not None
+    Item.objects.create(item_id="new", caption="new")  # nor does the active space have it
+    page = text_of(admin_client)
+    assert "Activate as it is 4 items that can be found now could not be found" in page
+
+    said = press(admin_client, "activate", space=target.pk, as_it_is="")
+
+    assert f"Space {target.pk}, {target}, answers in a moment." in said
+    assert switching.advance() == target
+    assert "Activate as it is" not in text_of(admin_client)
+    (entry,) = LogEntry.objects.all()
+    assert (entry.object_id, entry.change_message) == (str(target.pk), "Chosen to answer as it is.")
+
+
 @pytest.mark.usefixtures("indexed_items")
 def test_what_cannot_be_is_said(admin_client: Client) -> None:
     space = open_space("other").space
@@ -115,7 +134,11 @@ def test_an_opening_that_failed_says_why(admin_client: Client, space: EmbeddingS
     press(admin_client, "open", model="gone")
     SpaceOpening.objects.update(error="The hub has no such model.")
 
-    assert "Opening gone: The hub has no such model." in text_of(admin_client)
+    assert "Opening gone: The hub has no such model. Forget it" in text_of(admin_client)
+    assert "The model gone is no longer asked for." in press(admin_client, "forget", model="gone")
+    press(admin_client, "open", model="other")
+    press(admin_client, "forget", model="other")
+    assert SpaceOpening.objects.get().model == "other"  # which has not failed
 
 
 @pytest.mark.usefixtures("indexed_items")

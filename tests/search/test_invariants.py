@@ -41,7 +41,7 @@ def test_i1_i2_kill_9_of_the_worker_loses_nothing_and_doubles_nothing(tmp_path: 
     source = installation.write_csv(rows)
     errors = tmp_path / "errors.jsonl"
     images = str(tmp_path / "images")
-    with installation.worker(MMSEARCH_TESTS_DELAY="0.05") as worker:
+    with installation.worker(TESTS_DELAY="0.05") as worker:
         installation.manage(
             "ingest_dataset", str(source), "--images", images, "--errors", str(errors), status=1
         )
@@ -49,7 +49,7 @@ def test_i1_i2_kill_9_of_the_worker_loses_nothing_and_doubles_nothing(tmp_path: 
         kill_tree(worker.pid)
         in_the_middle = installation.count("embeddings_embeddingjob")
         assert in_the_middle > 0
-    with installation.worker(MMSEARCH_TESTS_DELAY="0.05") as worker:
+    with installation.worker(TESTS_DELAY="0.05") as worker:
         wait_until(
             lambda: installation.count("embeddings_embeddingjob") < in_the_middle, "more vectors"
         )

@@ -65,6 +65,17 @@ def test_every_way_in_gives_the_same_order(
     assert in_api(client, words) == relevant
 
 
+def test_every_way_in_says_that_a_date_is_none(
+    client: Client, indexed_items: dict[str, Item], capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "before:soon was looked for as words: before: takes a date, like 2024 or 2024-05-31."
+    assert said in client.get("/", {"q": "red before:soon"}).content.decode()
+    (note,) = client.get("/api/v1/search/", {"q": "red before:soon"}).json()["notes"]
+    assert note.startswith(said)
+    call_command("search", "red before:soon")
+    assert said in capsys.readouterr().err
+
+
 def on_page(client: Client, words: str, **parameters: str) -> list[str]:
     page = client.get("/", {"q": words, **parameters}).content.decode()
     asked_like = re.compile(r'Resembling the item <a href="/items/[^"]+">')

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from embeddings.encoders.base import EncoderError, Modality
 from embeddings.encoders.families import pictures
+from embeddings.encoders.finding.naming import CONFIGURATION
 from embeddings.encoders.serving.preprocessing import Preprocessing
 from embeddings.encoders.serving.tokenization import Tokenization
 
 if TYPE_CHECKING:
     import torch
 
-CONFIGURATION: Final = "config.json"
 WEIGHTS: Final = (
     "model.safetensors",
     "model.safetensors.index.json",

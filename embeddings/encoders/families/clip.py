@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embeddings.encoders.base import EncoderError, Modality
-from embeddings.encoders.families.base import CONFIGURATION, PICTURE_FILES, Checkpoint
+from embeddings.encoders.families.base import PICTURE_FILES, Checkpoint
+from embeddings.encoders.finding.naming import CONFIGURATION
 from embeddings.encoders.serving.tokenization import Tokenization
 
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ from typing import Final
 
 from embeddings.encoders.base import EncoderError
 from embeddings.encoders.families.altclip import AltClip
-from embeddings.encoders.families.base import CONFIGURATION, Checkpoint, read_json
+from embeddings.encoders.families.base import Checkpoint, read_json
 from embeddings.encoders.families.chinese_clip import ChineseClip
 from embeddings.encoders.families.clip import Clip
 from embeddings.encoders.families.metaclip_2 import MetaClip2
-from embeddings.encoders.families.sentence_transformers import MODULES, SentenceTransformers
+from embeddings.encoders.families.sentence_transformers import SentenceTransformers
 from embeddings.encoders.families.siglip import Siglip
 from embeddings.encoders.families.siglip2 import Siglip2
+from embeddings.encoders.finding.naming import CONFIGURATION, MODULES
 
 FAMILIES: Final[dict[str, type[Checkpoint]]] = {
     family.model_type: family for family in (AltClip, ChineseClip, Clip, MetaClip2, Siglip, Siglip2)

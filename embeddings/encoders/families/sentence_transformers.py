@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 from embeddings.encoders.base import EncoderError, Modality, Purpose
 from embeddings.encoders.families import texts
 from embeddings.encoders.families.base import (
-    CONFIGURATION,
     TOKENIZER_FILES,
     Checkpoint,
     read_json,
     weight_files,
 )
+from embeddings.encoders.finding.naming import CONFIGURATION, MODULES
 from embeddings.encoders.serving.preprocessing import Preprocessing
 from embeddings.encoders.serving.tokenization import Tokenization
 
 if TYPE_CHECKING:
     import torch
 
-MODULES: Final = "modules.json"
 LENGTH: Final = "sentence_bert_config.json"
 PROMPTS: Final = "config_sentence_transformers.json"
 ALIASES: Final = {Purpose.QUERY: ("query",), Purpose.DOCUMENT: ("document", "passage", "corpus")}
@@ -67,7 +66,7 @@ class SentenceTransformers(Checkpoint):
         if self._named_pictures is None:
             raise EncoderError(
                 f"{self.directory} has texts alone: name the model of its pictures behind a +, as "
-                "in MMSEARCH_MODEL=sentence-transformers/clip-ViT-B-32-multilingual-v1"
+                "in sentence-transformers/clip-ViT-B-32-multilingual-v1"
                 "+openai/clip-vit-base-patch32."
             )
         if self._named_pictures.dimension != self.own_dimension:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from embeddings.encoders.base import EncoderError
-from embeddings.encoders.families.base import CONFIGURATION, PICTURE_FILES, TOKENIZER_FILES
-from embeddings.encoders.families.sentence_transformers import LENGTH, MODULES, PROMPTS
+from embeddings.encoders.families.base import PICTURE_FILES, TOKENIZER_FILES
+from embeddings.encoders.families.sentence_transformers import LENGTH, PROMPTS
+from embeddings.encoders.finding.naming import CONFIGURATION, MODULES
 
 logger = logging.getLogger(__name__)
 
@@ -72,18 +73,15 @@ def download_snapshot(name: str) -> Path:
         )
     except GatedRepoError as exc:
         raise EncoderError(
-            f"MMSEARCH_MODEL={name!r}: the hub asks for a login. Set HF_TOKEN, or set "
-            f"MMSEARCH_MODEL=starter."
+            f"The hub asks for a login before it gives {name!r}: set HF_TOKEN, or take `starter`."
         ) from exc
     except RepositoryNotFoundError as exc:
         raise EncoderError(
-            f"MMSEARCH_MODEL={name!r}: the hub has no such model. Check the name, or set "
-            f"MMSEARCH_MODEL=starter."
+            f"The hub has no model {name!r}: check the name, or take `starter`."
         ) from exc
     except Exception as exc:
         raise EncoderError(
-            f"MMSEARCH_MODEL={name!r} is not on this machine and the model hub cannot be reached "
-            f"({type(exc).__name__}). Check the name and the network, or set "
-            f"MMSEARCH_MODEL=starter."
+            f"The model {name!r} is not on this machine and the model hub cannot be reached "
+            f"({type(exc).__name__}): check the name and the network, or take `starter`."
         ) from exc
     return Path(path)

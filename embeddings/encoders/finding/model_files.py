@@ -6,22 +6,25 @@ import dataclasses
 import functools
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from embeddings.encoders.base import EncoderDescription, EncoderError
-from embeddings.encoders.families.base import CONFIGURATION, Checkpoint
+from embeddings.encoders.families.base import Checkpoint
 from embeddings.encoders.families.registry import open_checkpoint
-from embeddings.encoders.families.sentence_transformers import MODULES
+from embeddings.encoders.finding.naming import (
+    CONFIGURATION,
+    HUB_NAME,
+    MODULES,
+    PAIR,
+    STARTER,
+    as_path,
+    halves,
+    misnamed,
+)
 
-STARTER: Final = "starter"
 STARTER_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "starter"
-HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-CHOICES: Final = "`starter`, a hub name like `openai/clip-vit-base-patch32`, or a directory"
-PAIR: Final = "+"
-"""Stands between a text model and the model of its pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,9 +108,17 @@ def _digest(state: str) -> str:
 def located(model: str) -> str:
     """What a model is called so that it is found from any folder."""
     return PAIR.join(
-        str(path.resolve()) if half and (path := Path(half).expanduser()).is_dir() else half
-        for half in _halves(model.strip())
+        str(path.resolve()) if half and (path := as_path(half)).is_dir() else half
+        for half in halves(model.strip())
     )
+
+
+def is_here(model: str) -> bool:
+    """Whether the model's files are on this machine, and can be read."""
+    try:
+        return local_files(model) is not None
+    except EncoderError:
+        return False
 
 
 def local_files(model: str) -> ModelFiles | None:
@@ -132,9 +143,9 @@ def resolve_model(model: str) -> ModelFiles:
 def _find(model: str, find: Callable[[str], ModelFiles | None]) -> ModelFiles | None:
     """The files that `find` finds of a model, or of both halves of a pair, checked."""
     name = model.strip()
-    if not name:
-        raise EncoderError(f"MMSEARCH_MODEL is empty: set it to {CHOICES}.")
-    found = [find(half) for half in _halves(name)]
+    if problem := misnamed(name):
+        raise EncoderError(problem)
+    found = [find(half) for half in halves(name)]
     if len(found) == 1:
         return found[0] and _checked(found[0])
     text, pictures = found
@@ -144,24 +155,13 @@ def _find(model: str, find: Callable[[str], ModelFiles | None]) -> ModelFiles | 
     return _checked(ModelFiles(both, text.directory, _checked(pictures)))
 
 
-def _halves(name: str) -> list[str]:
-    """The names of a text model and of the model of its pictures, or the one name that it is."""
-    if Path(name).expanduser().is_dir():
-        return [name]
-    return [half.strip() for half in name.split(PAIR, 1)]
-
-
 def _local(name: str) -> ModelFiles | None:
-    """One model's files on this machine. Raises EncoderError where `name` names nothing."""
+    """One model's files on this machine."""
     if name == STARTER:
         return ModelFiles(STARTER, STARTER_DIRECTORY)
-    path = Path(name).expanduser()
+    path = as_path(name)
     if path.is_dir():
         return ModelFiles(path.resolve().name, path.resolve())
-    if path.is_absolute() or name.startswith((".", "~")):
-        raise EncoderError(f"MMSEARCH_MODEL={name!r}: there is no such directory. Use {CHOICES}.")
-    if not HUB_NAME.fullmatch(name):
-        raise EncoderError(f"MMSEARCH_MODEL={name!r} names no model: set it to {CHOICES}.")
     from embeddings.encoders.finding.hub import cached_snapshot
 
     snapshot = cached_snapshot(name, (CONFIGURATION, MODULES))

@@ -21,7 +21,7 @@ def check_model(model: str, device: str) -> list[CheckMessage]:
         if files is None:
             messages.append(
                 Warning(
-                    f"MMSEARCH_MODEL={model!r} is not on this machine yet.",
+                    f"The model {model!r} is not on this machine yet.",
                     hint="The first start downloads it: `manage.py prepare_model` does so now.",
                     id="embeddings.W010",
                 )

@@ -1,22 +1,26 @@
 """Have a model ready for this machine, without torch in the asking process.
 
 `python -m embeddings.encoders.preparing.prepare MODEL DIRECTORY DEVICE [PRECISION]` is what is run
-instead.
+instead: where the application starts it, on the catalogue's own captions and pictures.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from embeddings.encoders.base import EncoderError
 from embeddings.encoders.finding.model_files import local_files, resolve_model
 from embeddings.encoders.finding.prepared import Prepared, find_prepared
+
+if TYPE_CHECKING:
+    from embeddings.encoders.preparing.parity import Samples
 
 Progress = Callable[[str], None]
 PROJECT: Final = Path(__file__).resolve().parents[3]
@@ -26,7 +30,7 @@ LIBRARIES: Final = ("torch", "transformers", "nncf")
 def ensure_prepared(
     model: str, directory: Path, *, device: str = "cpu", progress: Progress
 ) -> Prepared:
-    """The prepared model; prepared now, on the demo catalogue, where it is not yet.
+    """The prepared model; prepared now where it is not yet.
 
     Safe from several processes at once. Raises EncoderError.
     """
@@ -44,13 +48,17 @@ def ensure_prepared(
     return prepared
 
 
+def missing_libraries() -> list[str]:
+    """What preparing needs, serving does without, and is not installed."""
+    return [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
+
+
 def require_libraries() -> None:
-    """Raise EncoderError where what preparing needs, and serving does without, is missing."""
-    missing = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
-    if missing:
+    """Raise EncoderError where libraries are missing."""
+    if missing := missing_libraries():
         raise EncoderError(
             f"Preparing a model needs {', '.join(missing)}, which serving does without: run "
-            "`make install-all`, then start again."
+            "`make install-all`, then try again."
         )
 
 
@@ -91,12 +99,27 @@ def main(arguments: list[str]) -> int:
             Path(directory),
             device=device,
             precision=insisted[0] if insisted else None,
+            samples=samples,
             progress=lambda message: say("progress", message),
         )
     except EncoderError as exc:
         say("error", str(exc))
         return 1
     return 0
+
+
+def samples() -> Samples:
+    """Of the catalogue, where there is one in the environment; else of the demo."""
+    if "DJANGO_SETTINGS_MODULE" not in os.environ:
+        from embeddings.encoders.preparing.parity import demo_samples
+
+        return demo_samples()
+    import django
+
+    django.setup()
+    from embeddings.samples import catalogue_samples
+
+    return catalogue_samples()
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ class Compiled:
         except RuntimeError as exc:
             reason = " ".join(str(exc).split())
             raise EncoderError(
-                f"{path} cannot be loaded ({reason}): delete {path.parent} and start again, the "
-                f"model is then prepared anew."
+                f"{path} cannot be loaded ({reason}): delete {path.parent}, and the model is "
+                "prepared anew when it is needed."
             ) from exc
         self._weights = path.with_suffix(".bin").resolve()
         self._unpacked = streams

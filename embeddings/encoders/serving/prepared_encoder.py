@@ -16,7 +16,8 @@ from embeddings.encoders.base import (
     Purpose,
     Vectors,
 )
-from embeddings.encoders.finding.model_files import STARTER, local_files, resolve_model
+from embeddings.encoders.finding.model_files import local_files, resolve_model
+from embeddings.encoders.finding.naming import STARTER
 from embeddings.encoders.finding.prepared import Prepared, find_revision, keep
 from embeddings.encoders.finding.usable import check_model
 from embeddings.encoders.preparing.prepare import ensure_prepared

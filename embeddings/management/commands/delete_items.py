@@ -9,7 +9,7 @@ from django.db import DatabaseError
 
 from catalog.deletion import delete_items
 from embeddings.management.interruption import INTERRUPTED, stoppable
-from embeddings.management.progress import Progress
+from embeddings.management.progress import Progress, counted
 from embeddings.management.selection import Selection
 
 
@@ -35,9 +35,9 @@ class Command(BaseCommand):
         selection = Selection(options)
         total = selection.count()
         if unknown := selection.unknown():
-            self.stdout.write(f"{unknown:,} of the ids name no item.")
+            self.stdout.write(unknown)
         if options["dry_run"] or not total:
-            self.stdout.write(f"{total:,} items would be deleted. Nothing was deleted.")
+            self.stdout.write(f"{counted(total, 'item')} would be deleted. Nothing was deleted.")
             return
         if not options["yes"] and not _agreed(total):
             raise CommandError("Nothing was deleted.")
@@ -53,9 +53,10 @@ class Command(BaseCommand):
                         break
             except DatabaseError as exc:
                 raise CommandError(
-                    f"Stopped after {progress.done:,} items: {exc}. Run the same command again."
+                    f"Stopped after {counted(progress.done, 'item')}: {exc}. Run the same command"
+                    " again."
                 ) from exc
-        self.stdout.write(f"{progress.done:,} items deleted.")
+        self.stdout.write(f"{counted(progress.done, 'item')} deleted.")
         if stop.is_set() and progress.done < total:
             self.stderr.write("Interrupted. Run the same command again to go on.")
             sys.exit(INTERRUPTED)
@@ -63,7 +64,7 @@ class Command(BaseCommand):
 
 def _agreed(total: int) -> bool:
     try:
-        answer = input(f"Delete {total:,} items for good? [y/N] ")
+        answer = input(f"Delete {counted(total, 'item')} for good? [y/N] ")
     except EOFError:
         raise CommandError("Nobody is there to agree: add --yes. Nothing was deleted.") from None
     return answer.strip().lower() in {"y", "yes"}

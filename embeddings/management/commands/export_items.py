@@ -11,7 +11,7 @@ from django.db import DatabaseError
 
 from catalog.export import ExportError, export_items
 from embeddings.management.interruption import INTERRUPTED, stoppable
-from embeddings.management.progress import Progress
+from embeddings.management.progress import Progress, counted
 from embeddings.management.selection import Selection
 
 INCOMPLETE: Final = 1
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         if images is None and settings.MMSEARCH_BUCKET:
             raise CommandError("The pictures are in a bucket: have them copied with --images DIR.")
         if unknown := selection.unknown():
-            self.stdout.write(f"{unknown:,} of the ids name no item.")
+            self.stdout.write(unknown)
         missing: list[str] = []
         with (
             stoppable() as stop,
@@ -55,11 +55,11 @@ class Command(BaseCommand):
                         sys.exit(INTERRUPTED)
             except (ExportError, OSError, DatabaseError) as exc:
                 raise CommandError(f"{exc} {target} was not written.") from exc
-        self.stdout.write(f"{progress.done:,} items written to {target}.")
+        self.stdout.write(f"{counted(progress.done, 'item')} written to {target}.")
         folder = images or settings.MEDIA_ROOT
         self.stdout.write(f"To read it: manage.py ingest_dataset {target} --images {folder}")
         for item_id in missing[:SHOWN]:
             self.stderr.write(f"The picture of {item_id!r} is missing: written without it.")
         if missing:
-            self.stderr.write(f"{len(missing):,} pictures were missing.")
+            self.stderr.write(f"{counted(len(missing), 'picture')} missing.")
             sys.exit(INCOMPLETE)

@@ -6,7 +6,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from embeddings.encoders.base import EncoderError
-from embeddings.encoders.preparing.prepare import require_libraries
+from embeddings.encoders.finding.model_files import local_files
+from embeddings.encoders.finding.prepared import find_prepared
+from embeddings.encoders.preparing.prepare import missing_libraries, require_libraries
 from embeddings.encoders.serving.devices import uses_cuda
 from embeddings.samples import catalogue_samples
 
@@ -29,17 +31,26 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, **options: Any) -> None:
+        model, precision = options["model"], options["precision"]
         try:
-            require_libraries()
+            files = local_files(model)  # first: libraries help no name that names nothing
             device = "cuda" if uses_cuda(settings.MMSEARCH_DEVICE) else "cpu"
+            prepared = find_prepared(settings.MMSEARCH_MODEL_DIR, files, device) if files else None
+            if prepared is not None and precision is None and missing_libraries():
+                self.stdout.write(
+                    f"{model} is prepared already, in {prepared.directory}. To prepare it anew for"
+                    " this machine, run `make install-all` first."
+                )
+                return
+            require_libraries()
             # torch takes seconds to import, and `manage.py help` imports every command.
             from embeddings.encoders.preparing.export import export_model
 
             prepared = export_model(
-                options["model"],
+                model,
                 settings.MMSEARCH_MODEL_DIR,
                 device=device,
-                precision=options["precision"],
+                precision=precision,
                 samples=catalogue_samples,
                 progress=self.stdout.write,
             )

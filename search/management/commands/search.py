@@ -30,7 +30,8 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, query: str, image: Path | None, top: int, **options: Any) -> None:
         try:
             picture = decode_query_image(image.read_bytes()) if image else None
-            results = search(ask(query, image=picture, top_n=top, all=options["all"]))
+            asked = ask(query, image=picture, top_n=top, all=options["all"])
+            results = search(asked)
         except OSError as exc:
             raise CommandError(f"--image {image}: {exc.strerror}.") from exc
         except ImageRefused as exc:
@@ -39,6 +40,8 @@ class Command(BaseCommand):
             raise CommandError(f"{exc.field}: {exc.message}") from exc
         except (EncoderError, SpaceError, UnknownItem) as exc:
             raise CommandError(str(exc)) from exc
+        for note in asked.notes:
+            self.stderr.write(note)
         for rank, hit in enumerate(results.hits, start=1):
             self.stdout.write(_as_json(hit) if options["json"] else _as_line(rank, hit))
         if not options["json"]:

@@ -112,6 +112,24 @@ def test_what_is_no_syntax_is_text(text: str) -> None:
     assert ask(text) == SearchQuery(terms=(Term(text=" ".join(text.split())),))
 
 
+@pytest.mark.parametrize(
+    ("text", "notes"),
+    [
+        (
+            "red before:soon",
+            ["before:soon was looked for as words: before: takes a date, like 2024 or 2024-05-31."],
+        ),
+        (
+            "state:gone state:gone",
+            ["state:gone was looked for as words: state: takes pending or indexed or failed."],
+        ),
+        ("red before:2024 has:image state:failed tag:x -before:soon a:b http://x.org", []),
+    ],
+)
+def test_what_was_perhaps_not_meant_as_text_is_noted(text: str, notes: list[str]) -> None:
+    assert ask(text).notes == tuple(notes)
+
+
 def test_beyond_the_most_terms_the_rest_is_text() -> None:
     query = ask("x " + " ".join(f"2*w{n}" for n in range(20)))
 

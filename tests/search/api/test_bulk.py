@@ -63,6 +63,28 @@ def test_bulk_says_that_a_picture_was_taken_by_its_content(
     }
 
 
+def test_bulk_says_which_fields_were_left_out(client: Client, space: EmbeddingSpace) -> None:
+    lost = "'captoin' is no field and was left out. Did you mean 'caption'?"
+    unknown = (
+        "'zzz' is no field and was left out. Known are caption, category, file_name, filename, id,"
+        " image, image_filename, item_id, tags, title."
+    )
+    taken, rejected, plain = send(
+        client,
+        {"item_id": "a", "title": "T", "caption": "x", "captoin": "y", "zzz": 1},
+        {"item_id": "b", "captoin": "y"},
+        {"id": "c", "caption": "x"},
+    )
+    assert taken == {"line": 1, "item_id": "a", "outcome": "new", "note": f"{lost} {unknown}"}
+    assert (rejected["outcome"], rejected["field"], rejected["note"]) == (
+        "rejected",
+        "caption",
+        lost,
+    )
+    assert plain == {"line": 3, "item_id": "c", "outcome": "new"}
+    assert sorted(Item.objects.values_list("item_id", flat=True)) == ["a", "c"]
+
+
 def test_bulk_rejects_bad_lines_and_takes_in_the_rest(
     client: Client, space: EmbeddingSpace
 ) -> None:

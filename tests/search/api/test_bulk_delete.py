@@ -33,7 +33,15 @@ def test_bulk_delete_finds_more_ids_than_a_statement_takes(
 
 @pytest.mark.parametrize(
     "body",
-    [{}, {"item_ids": []}, {"item_ids": "red"}, {"item_ids": [5]}, {"item_ids": None}, ["red"]],
+    [
+        {},
+        {"item_ids": []},
+        {"item_ids": "red"},
+        {"item_ids": [5]},
+        {"item_ids": None},
+        {"item_ids": ["red"], "dry_run": True},
+        ["red"],
+    ],
 )
 def test_bulk_delete_refuses_what_is_no_list_of_ids(
     api: APIClient, indexed_items: dict[str, Item], body: object

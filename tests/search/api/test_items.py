@@ -330,7 +330,7 @@ def test_list_of_many_tags_is_one_condition(api: APIClient, make_item: MakeItem)
     assert ids(api.get(f"{ITEMS}?tag={','.join(tags * 4)},none")) == []
 
 
-@pytest.mark.parametrize("body", [{}, {"item_id": "red"}, {"unknown": "x"}])
+@pytest.mark.parametrize("body", [{}, {"item_id": "red"}, {"state": "pending"}])
 @pytest.mark.parametrize("method", ["put", "patch"])
 def test_a_change_without_a_field_is_refused(
     api: APIClient, indexed_items: dict[str, Item], method: str, body: dict[str, str]
@@ -339,6 +339,41 @@ def test_a_change_without_a_field_is_refused(
     answer = getattr(api, method)(f"{ITEMS}red/", body)
     assert (answer.status_code, answer.json()) == (400, {"non_field_errors": [NOTHING_SENT]})
     assert api.get(f"{ITEMS}red/").json() == before
+
+
+@pytest.mark.parametrize("format", ["json", "multipart"])
+def test_an_unknown_field_is_refused_with_the_nearest_name(
+    api: APIClient,
+    indexed_items: dict[str, Item],
+    format: str,  # noqa: A002  REST framework's name
+) -> None:
+    refused = {"captoin": ["There is no such field. Did you mean 'caption'?"]}
+    body = {"title": "New", "captoin": "lost", "csrfmiddlewaretoken": "x"}
+    for answer in (
+        api.post(ITEMS, {"caption": "x", **body}, format=format),
+        api.put(f"{ITEMS}red/", body, format=format),
+        api.patch(f"{ITEMS}red/", body, format=format),
+    ):
+        assert (answer.status_code, answer.json()) == (400, refused)
+    assert Item.objects.count() == 4
+    assert Item.objects.get(item_id="red").title == "Red"
+
+
+def test_an_item_can_be_sent_back_as_it_was_answered(
+    api: APIClient, indexed_items: dict[str, Item]
+) -> None:
+    shown = api.get(f"{ITEMS}red/").json()
+    answer = api.put(f"{ITEMS}red/", {**shown, "title": "New"})
+    assert (answer.status_code, answer.json()["title"]) == (200, "New")
+    assert answer.json()["image_url"] == shown["image_url"]
+
+
+def test_of_many_unknown_fields_some_are_named(api: APIClient, space: EmbeddingSpace) -> None:
+    body = {"caption": "x", **{f"{number:05}" + "x" * 200: 1 for number in range(20_000)}}
+    answer = api.post(ITEMS, body)
+    assert answer.status_code == 400
+    assert [name[:6] for name in answer.json()] == [f"{number:05}x" for number in range(10)]
+    assert {len(name) for name in answer.json()} == {100}
 
 
 def test_a_body_in_chunks_does_not_clear_the_item(

@@ -297,6 +297,58 @@ def test_search_image_names_what_is_wrong(
     assert (answer.status_code, answer.json()) == (status, error)
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "error"),
+    [
+        (
+            "/ingest_stream/",
+            {"caption": "A cat.", "tags": "pet", "image": upload()},
+            {
+                "caption": ["There is no such field. Did you mean 'text_caption'?"],
+                "image": ["There is no such field. Did you mean 'image_file'?"],
+                "tags": ["There is no such field. Did you mean 'tags_str'?"],
+            },
+        ),
+        (
+            "/search_image/",
+            {"file": upload()},
+            {
+                "image_file": ["This field is required."],
+                "file": [
+                    "There is no such field. Known are image_file, min_score, top_n.",
+                ],
+            },
+        ),
+        (
+            "/search_text/",
+            {"query": "red"},
+            {
+                "query_text": ["This field is required."],
+                "query": ["There is no such field. Did you mean 'query_text'?"],
+            },
+        ),
+        (
+            "/search_text/",
+            {"query_text": "red", "topn": 50},
+            {"topn": ["There is no such field. Did you mean 'top_n'?"]},
+        ),
+    ],
+)
+def test_wrong_names_are_refused_with_the_right_ones(
+    client: Client,
+    indexed_items: dict[str, Item],
+    path: str,
+    fields: dict[str, object],
+    error: dict[str, list[str]],
+) -> None:
+    if path == "/search_text/":
+        answer = client.post(path, fields, JSON)
+    else:
+        answer = client.post(path, fields)
+    assert (answer.status_code, answer.json()) == (400, error)
+    assert Item.objects.count() == 4
+
+
 def test_stats_count_items_and_vectors(client: Client, indexed_items: dict[str, Item]) -> None:
     body = client.get("/stats/").json()
     original = {

@@ -54,6 +54,7 @@ def test_get_answers_with_the_envelope(api: APIClient, indexed_items: dict[str, 
             {"name": "sea", "count": 1},
         ],
     }
+    assert body["notes"] == []
     assert body["timings"].keys() == {"encode_ms", "index_ms", "database_ms", "total_ms"}
 
 
@@ -208,5 +209,16 @@ def test_an_unknown_parameter_of_the_body_is_refused_with_the_nearest_name(
     answer = api.post(SEARCH, {"q": "red", "categry": "cold"}, format=format)
     assert (answer.status_code, answer.json()) == (
         400,
-        {"categry": ["There is no such parameter. Did you mean 'category'?"]},
+        {"categry": ["There is no such field. Did you mean 'category'?"]},
+    )
+
+
+def test_an_unknown_name_in_a_term_is_refused_with_the_nearest_name(
+    api: APIClient, indexed_items: dict[str, Item]
+) -> None:
+    term = {"text": "red", "wieght": 2}
+    answer = api.post(SEARCH, {"q": "red", "terms": [term]}, format="json")
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"terms": {"0": {"wieght": ["There is no such field. Did you mean 'weight'?"]}}},
     )

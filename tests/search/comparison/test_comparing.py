@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings as configured
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
 from pytest_django import Settings
 
+from embeddings import model_lock
+from embeddings.backends import encoder_of
 from embeddings.models import EmbeddingSpace
 from embeddings.retiring import retire_space
 from embeddings.spaces import require_active_space
@@ -93,6 +97,34 @@ def test_drawn_texts_are_asked_of_the_space_beside(
     shadow = compare_spaces(other, require_active_space(), texts=[]).shadow
     assert shadow is not None
     assert (shadow.queries, shadow.overlap) == (1, 1.0)
+
+
+@pytest.mark.parametrize("lock", ["embedding", "model"])
+def test_drawn_texts_wait_while_another_process_embeds_or_holds_the_model(
+    settings: Settings, other: EmbeddingSpace, lock: str
+) -> None:
+    settings.MMSEARCH_SHADOW = 1.0
+    model_lock.let_go()  # of what an earlier test embedded
+    note_asked("red")
+    write_asked(at_once=True)
+    with (configured.MMSEARCH_DATA_DIR / f"{lock}.lock").open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert answer_shadow_queries() == 0
+        assert AskedText.objects.filter(is_drawn=True).count() == 1
+    assert answer_shadow_queries() == 1
+
+
+def test_who_answered_drawn_texts_holds_no_model_afterwards(
+    settings: Settings, other: EmbeddingSpace
+) -> None:
+    settings.MMSEARCH_SHADOW = 1.0
+    held = encoder_of(other)
+    note_asked("red")
+    write_asked(at_once=True)
+    assert answer_shadow_queries() == 1
+    with (configured.MMSEARCH_DATA_DIR / "model.lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # or this raises
+    assert encoder_of(other) is not held
 
 
 def test_without_a_space_beside_drawn_texts_are_let_go(settings: Settings) -> None:

@@ -87,10 +87,7 @@ def test_a_name_that_the_hub_does_not_know_is_told(tiny_clip: Path, tmp_path: Pa
     with fake_hub(tiny_clip) as (endpoint, _asked):
         said = resolve("team/tinny", endpoint, tmp_path / "cache")
 
-    assert said == (
-        "MMSEARCH_MODEL='team/tinny': the hub has no such model. Check the name, or set "
-        "MMSEARCH_MODEL=starter."
-    )
+    assert said == ("The hub has no model 'team/tinny': check the name, or take `starter`.")
 
 
 def test_a_hub_that_cannot_be_reached_is_told(tmp_path: Path) -> None:
@@ -100,8 +97,8 @@ def test_a_hub_that_cannot_be_reached_is_told(tmp_path: Path) -> None:
         said = resolve(NAME, endpoint, tmp_path / "cache")
 
     assert said == (
-        "MMSEARCH_MODEL='team/tiny' is not on this machine and the model hub cannot be reached "
-        "(ConnectError). Check the name and the network, or set MMSEARCH_MODEL=starter."
+        "The model 'team/tiny' is not on this machine and the model hub cannot be reached "
+        "(ConnectError): check the name and the network, or take `starter`."
     )
 
 

@@ -45,12 +45,13 @@ def test_a_directory_goes_by_its_own_name(copy: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("", r"^MMSEARCH_MODEL is empty: set it to `starter`, a hub name"),
-        ("  ", r"^MMSEARCH_MODEL is empty"),
-        ("stater", r"^MMSEARCH_MODEL='stater' names no model: set it to `starter`"),
-        ("/no/such/place", r"^MMSEARCH_MODEL='/no/such/place': there is no such directory"),
-        ("./nowhere", r"^MMSEARCH_MODEL='\./nowhere': there is no such directory"),
-        ("a/b/c", r"^MMSEARCH_MODEL='a/b/c' names no model"),
+        ("", r"^No model is named\. A model is `starter`, a hub name"),
+        ("  ", r"^No model is named"),
+        ("stater", r"^'stater' names no model\. A model is `starter`"),
+        ("/no/such/place", r"^There is no directory /no/such/place\. A model is"),
+        ("./nowhere", r"^There is no directory \./nowhere\."),
+        ("~nobody-of-this-name/x", r"^There is no directory ~nobody-of-this-name/x\."),
+        ("a/b/c", r"^'a/b/c' names no model"),
     ],
 )
 def test_a_name_that_names_nothing_is_refused_at_once(model: str, message: str) -> None:
