@@ -21,7 +21,7 @@ PAUSE: Final = 4.0
 """Seconds between batches of a loader: what waits stays what two hosts embed in as many."""
 PICTURE_PAUSE: Final = 0.5
 """Seconds between pictures."""
-PATIENCE: Final = 120.0
+PATIENCE: Final = 240.0
 """Seconds within which all must be well again."""
 
 
