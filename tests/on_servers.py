@@ -21,7 +21,8 @@ def main() -> int:
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing:
         sys.exit(f"These tests need {' and '.join(missing)}: apt-get install {' '.join(missing)}")
-    with PostgreSQL() as postgresql, Redis() as redis:
+    # Without autovacuum, or plans would depend on which tests went before.
+    with PostgreSQL(autovacuum=False) as postgresql, Redis() as redis:
         servers = {
             "TESTS_DATABASE_URL": postgresql.url.rpartition("/")[0],
             "TESTS_BROKER_URL": redis.url.rpartition("/")[0],

@@ -6,7 +6,7 @@ import dataclasses
 import enum
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import groupby, islice
 from operator import itemgetter
@@ -168,18 +168,20 @@ def forget_common_words() -> None:
 def find(asked: Sequence[Asked], index: FullText) -> list[Found]:
     """Look every word up: as it is written and inflected, unfinished, then misspelt."""
     now = time.monotonic()
-    remembered = [_remembered(word, now) for word in asked]
-    inflected = forms([w for w, each in zip(asked, remembered, strict=True) if each is None])
-    found: list[Found] = []
-    for word, known in zip(asked, remembered, strict=True):
-        each = known or _find(word, inflected[word.text], index)
-        if each.common and known is None:
+    known = {word: _remembered(word, now) for word in asked}
+    new = [word for word, found in known.items() if found is None]
+    looked_up = dict(zip(new, _look_up(new, forms(new), index), strict=True))
+    for word, each in looked_up.items():
+        if each.common:
             if len(_common) >= MOST_REMEMBERED:
                 _common.clear()
             _common[word] = (now + REMEMBERED, each)
+    found: list[Found] = []
+    for word in asked:
+        each = known[word] or looked_up[word]
         if not each.frequency and word.parts:
             parts = [_plain(part) for part in dict.fromkeys(word.parts)]
-            found += [_find(part, (), index) for part in parts]
+            found += _look_up(parts, {}, index)
         else:
             found.append(each)
     return found
@@ -190,10 +192,27 @@ def _remembered(word: Asked, now: float) -> Found | None:
     return found if until > now else None
 
 
-def _find(word: Asked, forms: Sequence[str], index: FullText) -> Found:
-    variants = [_variant(pattern, Closeness.EXACT) for pattern in word.patterns]
-    variants += [_variant(Pattern((form,)), Closeness.FORM) for form in forms]
-    items = _items(index, variants)
+def _look_up(
+    words: Sequence[Asked], forms: Mapping[str, Sequence[str]], index: FullText
+) -> list[Found]:
+    """Each word, and in its other forms."""
+    if not words:
+        return []
+    variants = [
+        [
+            *(_variant(pattern, Closeness.EXACT) for pattern in word.patterns),
+            *(_variant(Pattern((form,)), Closeness.FORM) for form in forms.get(word.text, ())),
+        ]
+        for word in words
+    ]
+    items = index.matching_each(
+        [[variant.pattern for variant in its] for its in variants], limit=COMMON + 1
+    )
+    return [_further(*each, index) for each in zip(words, variants, items, strict=True)]
+
+
+def _further(word: Asked, variants: Sequence[Variant], items: Ids, index: FullText) -> Found:
+    """What few items have is looked for misspelt and unfinished, too."""
     if items.size >= FEW:
         return _found(word, variants, items, index)
     more: list[Variant] = _corrections(word.text, index) if not items.size else []
@@ -204,7 +223,8 @@ def _find(word: Asked, forms: Sequence[str], index: FullText) -> Found:
             for pattern in word.patterns
         ]
     if more:
-        items = np.union1d(items, _items(index, more))
+        patterns = [variant.pattern for variant in more]
+        items = np.union1d(items, index.matching([patterns], limit=COMMON + 1))
     return _found(word, [*variants, *more], items, index)
 
 
@@ -214,10 +234,6 @@ def _found(word: Asked, variants: Sequence[Variant], items: Ids, index: FullText
     first, last = index.key_range()  # as densely as the first have it, all may
     share = (last - first + 1) / max(int(items[COMMON - 1]) - first + 1, 1)
     return Found(word, tuple(variants), items[:0], COMMON * max(share, 1.0))
-
-
-def _items(index: FullText, variants: Sequence[Variant]) -> Ids:
-    return index.matching([[variant.pattern for variant in variants]], limit=COMMON + 1)
 
 
 def _variant(pattern: Pattern, closeness: Closeness, edits: int = 0) -> Variant:

@@ -49,6 +49,9 @@ class FullText(Protocol):
         `fields` narrows down where the patterns may stand.
         """
 
+    def matching_each(self, groups: Sequence[Sequence[Pattern]], *, limit: int) -> list[Ids]:
+        """The same of each group by itself."""
+
     def count(self) -> int:
         """How many items there are words of."""
 

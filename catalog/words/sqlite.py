@@ -78,6 +78,9 @@ class SqliteFullText:
             cursor.execute(statement, [question, -1 if limit is None else limit])
             return np.fromiter((key for (key,) in cursor.fetchall()), dtype=np.int64)
 
+    def matching_each(self, groups: Sequence[Sequence[Pattern]], *, limit: int) -> list[Ids]:
+        return [self.matching([group], limit=limit) for group in groups]
+
     def count(self) -> int:
         with self._connection.cursor() as cursor:
             cursor.execute(_AVERAGES)

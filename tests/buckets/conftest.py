@@ -24,8 +24,9 @@ def s3(server: S3, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> S3:
 
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    for name in ("CONNECT_SECONDS", "SILENT_SECONDS", "REST_SECONDS"):
-        monkeypatch.setattr(bucket, name, 0.5)
+    patience = {"CONNECT_SECONDS": 1.0, "SILENT_SECONDS": 1.5, "REST_SECONDS": 0.5}
+    for name, seconds in patience.items():
+        monkeypatch.setattr(bucket, name, seconds)
     server.empty()
     use_bucket(settings)
     return server

@@ -8,7 +8,7 @@ from django.db import connection
 from catalog.deletion import delete_items
 from catalog.models import Item
 from catalog.words import search_words, upkeep
-from catalog.words.full_text import full_text
+from catalog.words.full_text import Pattern, full_text
 from catalog.words.upkeep import WordComparison
 
 pytestmark = pytest.mark.django_db
@@ -41,3 +41,19 @@ def test_the_count_is_that_of_the_rows(make_item: MakeItem) -> None:
     list(delete_items(Item.objects.filter(pk__in=keys[:150])))
     assert full_text(connection).count() == 50
     assert full_text(connection).key_range() == (keys[150], keys[-1])
+
+
+def test_what_is_asked_together_is_found_as_it_is_alone(make_item: MakeItem) -> None:
+    for number in range(5):
+        make_item(title=f"red thing {number}", tags=("small round",))
+    groups = [
+        [Pattern(("red",))],
+        [Pattern(("thing", "3")), Pattern(("4",))],
+        [Pattern(("nothing",))],
+        [Pattern(("small", "ro"), prefix=True)],
+    ]
+    index = full_text(connection)
+    found = [keys.tolist() for keys in index.matching_each(groups, limit=4)]
+    assert found == [index.matching([group], limit=4).tolist() for group in groups]
+    assert [len(keys) for keys in found] == [4, 2, 0, 4]
+    assert index.count() == 5

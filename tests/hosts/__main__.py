@@ -1,4 +1,4 @@
-"""Two hosts under load, then without each of their parts: `python -m tests.hosts --items 20000`.
+"""Two hosts under load, then without each of their parts: `python -m tests.hosts --store milvus`.
 
 Needs what `make test-scale` needs. Prints tables in Markdown; exits with 1 where something is not
 as `docs/scale.md` claims.
@@ -23,7 +23,7 @@ QUIET: float = 20.0
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.hosts", description=__doc__)
     parser.add_argument("--items", type=int, default=20_000)
-    parser.add_argument("--store", default="faiss", help="MMSEARCH_VECTOR_STORE of both")
+    parser.add_argument("--store", default="faiss", choices=["faiss", "pgvector", "milvus"])
     options = parser.parse_args()
     with (
         end_on_signals(),
@@ -32,8 +32,11 @@ def main() -> int:
     ):
         done = work(pair, options.items)
         say(_of_work(done, median_ms(pair.hosts[:1], QUIET), median_ms(pair.hosts, QUIET)))
-        say("| killed for 5 s | searches elsewhere | answered again | embedded again | wrong |")
-        say("| --- | --- | --- | --- | --- |")
+        say(
+            "| killed for 5 s | searches elsewhere | pictures sent and looked at"
+            " | answered again | embedded again | wrong |"
+        )
+        say("| --- | --- | --- | --- | --- | --- |")
         died = []
         for death in deaths(pair):
             died.append(death)
@@ -51,6 +54,7 @@ def _of_work(done: Work, alone_ms: float, both_ms: float) -> str:
         "quiet, one host asked": f"{alone_ms:.1f} ms",
         "quiet, both asked": f"{both_ms:.1f} ms",
         "found on the other host, slowest": f"{done.slowest_found_s:.2f} s after it was indexed",
+        "in the database": str(done.bytes_an_item) + " bytes an item",
         "wrong": "; ".join(done.wrong) or "nothing",
     }
     return "\n".join(f"| {what} | {value} |" for what, value in rows.items()) + "\n"
@@ -58,10 +62,14 @@ def _of_work(done: Work, alone_ms: float, both_ms: float) -> str:
 
 def _of_death(death: Death) -> str:
     said = " ".join(death.reasons[:1])
-    answers = ", ".join(f"{count:,} × {status}" for status, count in death.statuses.items())
     wrong = "; ".join(death.wrong) or "nothing"
     times = f"{death.answered_s:.1f} s | {death.embedded_s:.1f} s"
-    return f"| {death.part} | {answers} {said} | {times} | {wrong} |"
+    searches, pictures = _counted(death.searches), _counted(death.pictures)
+    return f"| {death.part} | {searches} {said} | {pictures} | {times} | {wrong} |"
+
+
+def _counted(statuses: dict[int, int]) -> str:
+    return ", ".join(f"{count:,} × {status}" for status, count in sorted(statuses.items()))
 
 
 def say(line: str) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from benchmarks.processes import kill
 from benchmarks.servers import Ours
-from tests.hosts.clients import Crowd, Loader, Searcher
+from tests.hosts.clients import GONE, Crowd, Loader, Painter, Searcher, total
 from tests.hosts.pair import Pair, kill_host
 from tests.hosts.working import missing
 
@@ -20,6 +19,8 @@ DOWN: Final = 5.0
 SEARCHERS: Final = 4
 PAUSE: Final = 4.0
 """Seconds between batches of a loader: what waits stays what two hosts embed in as many."""
+PICTURE_PAUSE: Final = 0.5
+"""Seconds between pictures."""
 PATIENCE: Final = 120.0
 """Seconds within which all must be well again."""
 
@@ -29,9 +30,12 @@ class Death:
     """What came of one."""
 
     part: str
-    statuses: dict[int, int]
-    """Of searches on hosts that lived; 0 where a connection was cut."""
+    searches: dict[int, int]
+    """Statuses on hosts that lived; 0 where a connection was cut."""
     reasons: list[str]
+    """What refusals said."""
+    pictures: dict[int, int]
+    """Statuses of sending and of looking at them, without the cuts by a host's own death."""
     answered_s: float
     """Seconds from the part's return to a search answered by each host,"""
     embedded_s: float
@@ -40,8 +44,9 @@ class Death:
 
     @property
     def allowed(self) -> bool:
-        """Whether searches were answered, or refused with 503 and a reason."""
-        return not (self.statuses.keys() - {200, 503}) and all("{" in each for each in self.reasons)
+        """Whether everything was answered, or refused with 503, searches with a reason."""
+        statuses = self.searches.keys() | self.pictures.keys()
+        return statuses <= {200, 503} and all("{" in each for each in self.reasons)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +62,15 @@ def deaths(pair: Pair) -> Iterator[Death]:
     """Kill each part in turn under load."""
     first, second = pair.hosts
     both = pair.hosts
+    servers = {"Redis": pair.redis, "the bucket": pair.s3, "PostgreSQL": pair.postgresql}
+    if pair.milvus is not None:
+        servers["Milvus"] = pair.milvus
     for number, part in enumerate(
         [
             _Part("host A", lambda: kill_host(first), first.start, [second]),
             _Part("worker of host B", lambda: kill(second.roles()["worker"]), _by_itself, both),
             _Part("web server of host B", lambda: kill(second.roles()["web"]), _by_itself, [first]),
-            _Part("Redis", pair.redis.kill, pair.redis.start, both),
-            _Part("PostgreSQL", pair.postgresql.kill, pair.postgresql.start, both),
+            *(_Part(name, each.kill, each.start, both) for name, each in servers.items()),
         ]
     ):
         yield _death(pair, part, number)
@@ -75,8 +82,13 @@ def _death(pair: Pair, part: _Part, number: int) -> Death:
         Loader(host, f"{number}{name}", None, seed=50 + 2 * number + n, pause=PAUSE)
         for n, (host, name) in enumerate(zip(pair.hosts, "ab", strict=True))
     ]
-    with Crowd(*searchers, *loaders):
-        _wait(lambda: all(loader.accepted for loader in loaders), "items from both sides")
+    painters = [
+        Painter(host, other, f"{number}{name}p", pause=PICTURE_PAUSE)
+        for host, other, name in zip(pair.hosts, pair.hosts[::-1], "ab", strict=True)
+    ]
+    with Crowd(*searchers, *loaders, *painters):
+        senders: list[Loader | Painter] = [*loaders, *painters]
+        _wait(lambda: all(sender.accepted for sender in senders), "items from both sides")
         part.end()
         time.sleep(DOWN)
         part.begin()
@@ -92,14 +104,17 @@ def _death(pair: Pair, part: _Part, number: int) -> Death:
         embedded_s = time.perf_counter() - back
     pending = "SELECT count(*) FROM embeddings_embeddingjob"
     _wait(lambda: pair.hosts[0].rows(pending) == [(0,)], "an empty queue")
-    statuses: Counter[int] = sum((s.statuses for s in searchers), start=Counter())
+    pictures = total(painters)
+    if part.alive != pair.hosts:
+        pictures.pop(GONE, None)
     return Death(
         part=part.name,
-        statuses=dict(statuses),
+        searches=total(searchers),
         reasons=sorted({reason for searcher in searchers for reason in searcher.reasons}),
+        pictures=pictures,
         answered_s=answered,
         embedded_s=embedded_s,
-        wrong=missing(pair, loaders),
+        wrong=missing(pair, loaders) + [each for painter in painters for each in painter.lost()],
     )
 
 

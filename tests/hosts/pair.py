@@ -1,4 +1,4 @@
-"""Two hosts on one PostgreSQL and one Redis: each with a data folder and a port of its own."""
+"""Two hosts on shared servers, each with a data folder and a port of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 
 from benchmarks.processes import kill
 from benchmarks.servers import Ours
-from tests.servers import PostgreSQL, Redis
+from tests.servers import S3, Milvus, PostgreSQL, Redis
 
 EMBEDDED: Final = re.compile(r"Embedding end: (\d+) items indexed")
 KEY: Final = "the same on both hosts"
@@ -21,22 +21,25 @@ class Pair:
     """A context manager: the end of the block ends everything."""
 
     def __init__(self, folder: Path, *, store: str = "faiss") -> None:
+        """`store`: faiss, pgvector or milvus."""
         self._stack = contextlib.ExitStack()
-        self.postgresql, self.redis = PostgreSQL(), Redis()
+        self.postgresql, self.redis, self.s3 = PostgreSQL(), Redis(), S3()
+        self.milvus = Milvus() if store == "milvus" else None
         self._folder = folder
         self._shared = {
             "MMSEARCH_DATABASE_URL": self.postgresql.url,
             "MMSEARCH_BROKER_URL": self.redis.url,
             "MMSEARCH_SECRET_KEY": KEY,
-            "MMSEARCH_VECTOR_STORE": store,
-            "MMSEARCH_MEDIA_URL": str(folder / "pictures"),
+            "MMSEARCH_VECTOR_STORE": self.milvus.url if self.milvus else store,
+            **self.s3.environment,
         }
         self.hosts = [self.host(name) for name in ("a", "b")]
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            for server in (self.postgresql, self.redis):
-                stack.enter_context(server)
+            for server in (self.postgresql, self.redis, self.s3, self.milvus):
+                if server is not None:
+                    stack.enter_context(server)
             for host in self.hosts:
                 stack.enter_context(host)
                 host.start()

@@ -12,12 +12,20 @@ from urllib.parse import urlsplit
 from benchmarks.load import picture_form
 from benchmarks.material import captions, small_picture
 from benchmarks.servers import BenchmarkError, Ours
-from tests.hosts.clients import Crowd, Loader, Searcher
+from tests.hosts.clients import Crowd, Loader, Searcher, total
 from tests.hosts.pair import Pair
 
 SEARCHERS: Final = 8
 FRESH: Final = 10
 """Items that are looked for on the other host, and deleted there."""
+SIZES: Final = """
+SELECT CASE WHEN relname = 'embeddings_embedding' THEN 'vectors'
+            WHEN relname LIKE 'mmsearch%' THEN 'pgvector'
+            WHEN relname LIKE 'catalog_%' THEN 'items and words' ELSE 'the rest' END AS what,
+       sum(pg_total_relation_size(oid))::bigint
+FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace GROUP BY what
+"""
+"""Bytes of tables with their indexes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +42,8 @@ class Work:
     p50_loading_ms: float
     slowest_found_s: float
     """On the other host, from the moment that an item counts as indexed."""
+    bytes_an_item: dict[str, int]
+    """What the tables of each kind take in the database, with their indexes."""
     wrong: list[str]
 
     @property
@@ -59,13 +69,15 @@ def work(pair: Pair, items: int) -> Work:
     wrong += missing(pair, loaders)
     slowest, ghosts = _fresh(first, second)
     durations = [duration for searcher in searchers for duration in searcher.durations]
+    sizes = first.rows(SIZES)
     return Work(
         items=items,
         seconds=ended - started,
         split=(split[0], split[1]),
-        statuses=dict(sum((s.statuses for s in searchers), start=type(searchers[0].statuses)())),
+        statuses=total(searchers),
         p50_loading_ms=1000 * statistics.median(durations),
         slowest_found_s=slowest,
+        bytes_an_item={what: size // pair.count("*", "catalog_item") for what, size in sizes},
         wrong=wrong + ghosts + _picture(first, second),
     )
 
@@ -82,7 +94,7 @@ def missing(pair: Pair, loaders: list[Loader]) -> list[str]:
         wrong.append("items are there twice")
     vectors = pair.count("*", "embeddings_embedding"), pair.count("*", "catalog_item")
     if vectors[0] != vectors[1]:
-        wrong.append(f"{vectors[0]} vectors of {vectors[1]} captions")
+        wrong.append(f"{vectors[0]} vectors of {vectors[1]} items")
     for host in pair.hosts:
         try:
             host.manage("check_index")

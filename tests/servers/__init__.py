@@ -6,5 +6,6 @@ from tests.servers.milvus import Milvus
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgresql import PostgreSQL
 from tests.servers.redis import Redis
+from tests.servers.s3 import S3
 
-__all__ = ["Milvus", "PgBouncer", "PostgreSQL", "Redis"]
+__all__ = ["S3", "Milvus", "PgBouncer", "PostgreSQL", "Redis"]

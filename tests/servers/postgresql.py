@@ -22,6 +22,10 @@ class PostgreSQL(Server):
 
     name = "postgresql"
 
+    def __init__(self, *, autovacuum: bool = True) -> None:
+        super().__init__()
+        self._autovacuum = autovacuum
+
     @property
     def url(self) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
@@ -35,7 +39,7 @@ class PostgreSQL(Server):
             "max_connections=200",
             "fsync=off",  # processes are killed here, machines are not
             "full_page_writes=off",
-            "autovacuum=off",  # or plans would depend on which tests went before
+            f"autovacuum={self._autovacuum}",
         )
         options = [part for setting in settings for part in ("-c", setting)]
         return [_programs() / "postgres", "-D", self.folder / "data", *options]

@@ -1,4 +1,4 @@
-"""S3, from the package `moto`; it holds everything in memory: what is killed is lost."""
+"""S3, from the package `nanio`: objects are files, and a new start keeps them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from typing import Any, Final
 from tests.servers.server import Server
 
 BUCKET: Final = "pictures"
+KEY: Final = "test"
+"""Whose requests are taken, signed with the secret of the same name."""
 
 
 class S3(Server):
-    """A server with one bucket; any credentials are good."""
+    """A server with one bucket, empty at first."""
 
     name = "s3"
 
@@ -34,13 +36,23 @@ class S3(Server):
         """What the application needs to keep its pictures there."""
         return {
             "MMSEARCH_MEDIA_URL": f"s3://{BUCKET}/shop/eu?endpoint={self.url}&region=us-east-1",
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": KEY,
         }
 
     @property
     def command(self) -> Sequence[str | Path]:
-        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        own = [f"NANIO_ACCESS_KEY={KEY}", f"NANIO_SECRET_KEY={KEY}"]
+        listens = ["--host", "127.0.0.1", "--port", str(self.port), "--no-access-log"]
+        serve = [sys.executable, "-m", "nanio", "serve", "--data-dir", str(self._buckets)]
+        return ["env", *own, *serve, *listens]
+
+    @property
+    def _buckets(self) -> Path:
+        return self.folder / "buckets"
+
+    def prepare(self) -> None:
+        (self._buckets / BUCKET).mkdir(parents=True)  # which makes the bucket
 
     def answers(self) -> bool:
         try:
@@ -48,10 +60,6 @@ class S3(Server):
         except OSError:
             return False
         return True
-
-    def start(self) -> None:
-        super().start()
-        self.client().create_bucket(Bucket=BUCKET)
 
     def client(self) -> Any:
         """A client of its own, past the application."""
@@ -61,8 +69,8 @@ class S3(Server):
             "s3",
             endpoint_url=self.url,
             region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
+            aws_access_key_id=KEY,
+            aws_secret_access_key=KEY,
         )
 
     def names(self) -> list[str]:

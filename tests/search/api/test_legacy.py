@@ -394,4 +394,4 @@ def test_search_text_asks_as_many_queries_for_one_result_as_for_three(
         with CaptureQueriesContext(connection) as queries:
             client.post("/search_text/", {"query_text": "red", "top_n": top_n}, JSON)
         counts.append(len(queries))
-    assert counts == [7, 7]  # space and log, words, items with their tags
+    assert counts[0] == counts[1] <= 7  # space and log, words, items with their tags
