@@ -32,6 +32,15 @@ from mmsearch_project.processes import Child, describe_status, follow_parent
 BASE_DIR: Final = Path(__file__).resolve().parent.parent
 POLL: Final = 0.1
 """Seconds between looks at the children."""
+FOR_CHILDREN: Final = {
+    # A helper of OpenBLAS spins for some 20 ms after each product of matrices: at a few searches a
+    # second it keeps a whole core from everybody else.
+    "OPENBLAS_NUM_THREADS": "1",
+    # Dozens of threads, of which the interpreter lets one run, would keep heaps of their own.
+    "MALLOC_ARENA_MAX": "2",
+    "TOKENIZERS_PARALLELISM": "false",  # else it warns after every fork
+}
+"""Environment that libraries of the children read, where it does not say otherwise."""
 PATIENCE: Final = 30.0
 """Seconds that children have to finish what is in hand when asked to stop."""
 RESTART_PAUSES: Final = (1.0, 2.0, 4.0, 8.0)
@@ -242,7 +251,8 @@ def main(arguments: list[str]) -> int:
         follow_parent(os.getppid(), signal.SIGTERM)
     os.chdir(BASE_DIR)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "mmsearch_project.settings")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else it warns after every fork
+    for name, value in FOR_CHILDREN.items():
+        os.environ.setdefault(name, value)
     try:
         from mmsearch_project import settings
 

@@ -277,6 +277,23 @@ def test_searching_goes_before_embedding_and_all_have_one_share_of_the_machine(
     assert len(groups) == 3
 
 
+def test_products_of_matrices_use_the_thread_that_asks_for_them(enduring: Running) -> None:
+    program = (
+        "import numpy, time; rows = numpy.ones((4096, 512), 'f4'); query = numpy.ones(512, 'f4');"
+        "began, used = time.perf_counter(), time.process_time();"
+        "[(rows @ query, time.sleep(0.01)) for _ in range(50)];"
+        "print((time.process_time() - used) / (time.perf_counter() - began))"
+    )
+    web = enduring.child("mmsearch_project.web")
+    assert web is not None
+    for process in (web, enduring.cluster()[0]):
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(
+            command, env=process.environ(), capture_output=True, text=True, check=True
+        )
+        assert float(done.stdout) < 0.15  # of a processor; who spins in the pauses takes one
+
+
 def test_a_killed_web_server_is_started_again(enduring: Running) -> None:
     web = enduring.child("mmsearch_project.web")
     assert web is not None
