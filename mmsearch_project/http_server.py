@@ -24,8 +24,9 @@ from waitress.task import ThreadedTaskDispatcher
 
 from mmsearch_project.http_requests import BODY_IN_MEMORY, Refusal, Request
 
-THREADS: Final = 48
-"""Encoder and index release the GIL, and what waits together is encoded together."""
+THREADS: Final = 24
+"""Encoder and index release the GIL, and what waits together is encoded together; more than a dozen
+texts fill the processors. Each comes to hold some 4 MB: its connection, its share of heaps."""
 CONNECTIONS: Final = 1000
 CLIENT_CONNECTIONS: Final = 256
 """Connections of one address; a proxy in front counts as one client."""

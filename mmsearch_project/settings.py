@@ -130,6 +130,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 30,  # seconds to wait for another writer
         "transaction_mode": "IMMEDIATE",
+        # A connection each thread; the usual 128 take 2 MB of each, most asked only once.
+        "cached_statements": 32,
         # The map spares a system call a page: 20 rows by key take 0.06 in place of 0.10 ms.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA mmap_size=268435456;",
     }
