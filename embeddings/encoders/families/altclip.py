@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from embeddings.encoders.families.contrastive import Contrastive
+
+if TYPE_CHECKING:
+    import torch
 
 
 class AltClip(Contrastive):
@@ -16,3 +21,8 @@ class AltClip(Contrastive):
         text = self.text_config
         positions: int = text.get("max_position_embeddings", 514) - text.get("pad_token_id", 1) - 1
         return positions
+
+    def _text_tower(self, model: Any) -> torch.nn.Module:
+        from embeddings.encoders.families import towers
+
+        return towers.AltClipTextTower(model)

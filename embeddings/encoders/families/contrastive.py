@@ -40,8 +40,12 @@ class Contrastive(Checkpoint):
         from embeddings.encoders.families import towers
 
         model = towers.load_model(self.directory)
-        text = towers.TextTower if self.masks_padding else towers.UnmaskedTextTower
         return {
-            Modality.TEXT: text(model),
+            Modality.TEXT: self._text_tower(model),
             Modality.IMAGE: towers.ImageTower(model, self.preprocessing),
         }
+
+    def _text_tower(self, model: Any) -> torch.nn.Module:
+        from embeddings.encoders.families import towers
+
+        return towers.TextTower(model) if self.masks_padding else towers.UnmaskedTextTower(model)

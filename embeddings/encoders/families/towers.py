@@ -50,6 +50,20 @@ class UnmaskedTextTower(nn.Module):
         return features(self.model.get_text_features(input_ids=input_ids))
 
 
+class AltClipTextTower(TextTower):
+    """AltCLIP's: the first token pooled before what follows, which sees each token by itself.
+
+    As transformers has it, pooled last, OpenVINO runs it in int8 with a dimension too many.
+    """
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        text = self.model.text_model
+        states = text.roberta(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        projected = text.transformation(text.pre_LN(states[:, 0]))
+        vectors: torch.Tensor = self.model.text_projection(projected)
+        return vectors
+
+
 class ImageTower(nn.Module):
     """Pictures of one shape, rescaled and normalised within."""
 

@@ -22,6 +22,7 @@ from embeddings.encoders.preparing.prepare import ensure_prepared
 from embeddings.encoders.serving.prepared_encoder import PreparedEncoder
 from tests.embeddings.encoders.conftest import samples
 from tests.embeddings.encoders.tiny_clip import build_tiny_clip
+from tests.embeddings.encoders.tiny_families import altclip
 
 PROJECT = Path(__file__).resolve().parents[4]
 
@@ -57,6 +58,15 @@ def test_the_fastest_that_is_close_is_taken(tiny_clip: Path, tmp_path: Path) -> 
     assert sorted(path.name for path in done.directory.iterdir()) == [
         *("image.bin", "image.xml", "manifest.json", "text.bin", "text.xml", "tokenizer.json"),
     ]
+
+
+def test_altclip_with_fixed_ranges_makes_vectors_of_the_right_shape(tmp_path: Path) -> None:
+    directory = altclip(tmp_path / "model")
+
+    done = export_model(str(directory), tmp_path, precision="int8", samples=samples)
+
+    (trial,) = done.towers[Modality.TEXT].trials
+    assert trial.parity.startswith("mean cosine 0.99")
 
 
 def test_what_is_too_far_is_not_served(tmp_path: Path) -> None:
