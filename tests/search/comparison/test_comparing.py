@@ -233,7 +233,7 @@ def test_the_page_refuses_what_is_no_verdict(
 ) -> None:
     fields = {"q": "red", "a": require_active_space().pk, "b": other.pk}
     assert admin_client.post("/compare/", {**fields, "better": "c"}).status_code == 400
-    assert admin_client.get("/compare/?a=1&b=99999").status_code == 404
+    assert admin_client.get(f"/compare/?a={other.pk}&b=99999").status_code == 404
     assert admin_client.get(f"/compare/?a={other.pk}&b={other.pk}").status_code == 404
     assert Preference.objects.count() == 0
 
@@ -287,5 +287,5 @@ def test_where_there_is_one_space_the_page_says_how_to_get_another(
 def test_what_is_wrong_with_the_spaces_is_said_without_backticks(
     other: EmbeddingSpace, admin_client: Client
 ) -> None:
-    page = admin_client.get("/compare/?a=1&b=99999").content.decode()
+    page = admin_client.get(f"/compare/?a={other.pk}&b=99999").content.decode()
     assert "There is no space 99999. <code>manage.py spaces</code> lists them." in page

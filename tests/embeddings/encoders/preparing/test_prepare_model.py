@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from pytest_django import Settings
 
 from catalog.models import Item
 from embeddings import samples as samples_module
@@ -48,8 +49,9 @@ def test_a_model_that_is_opened_is_tried_on_the_catalogue_too(
 
 @pytest.mark.django_db
 def test_without_libraries_the_command_says_first_what_the_name_means(
-    tmp_path: Path, tiny_clip: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_clip: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    settings.MMSEARCH_MODEL_DIR = tmp_path / "models"  # where no other test prepared it
     monkeypatch.setattr(prepare, "LIBRARIES", ("a_library_that_nobody_has",))
     (tmp_path / "empty").mkdir()
     out = io.StringIO()
