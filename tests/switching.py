@@ -15,7 +15,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
@@ -246,18 +247,69 @@ STEPS = {
 VICTIMS = ("web", "cluster", "command", "all")
 
 
-def die_at(ours: Ours, step: str, victim: str, model: str) -> None:
-    """Switch to a new model; `kill -9` somebody once `step` is reached; wait for the end of it."""
+def die_at_every_step(ours: Ours, victims: Iterable[str], model: str) -> None:
+    """Switch to a new model; at each step `kill -9` one victim; wait for the end of it.
+
+    No step is over before its victim is dead: a process that is not warm holds up the last one.
+    """
     target = f"embeddings_embeddingspace WHERE source = '{model}' AND state <> 'retired'"
-    reached = STEPS[step].format(target=target)
-    command = subprocess.Popen(
+    with Straggler(ours) as straggler:
+        command = _switch(ours, model)
+        for (step, reached), victim in zip(STEPS.items(), victims, strict=True):
+            if step == "active":
+                straggler.vanish()
+            sign = reached.format(target=target)
+            ours.wait(partial(_shows, ours, sign), f"{step} of {model}", poll=0.005)
+            command = _kill(ours, victim, command, model)
+        ours.wait(partial(_shows, ours, sign), f"{model} to answer")
+        command.wait()
+
+
+class Straggler:
+    """A serving process that is never warm, to the end of the block or until it vanishes."""
+
+    def __init__(self, ours: Ours) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.straggler"],
+            cwd=ROOT,
+            env=ours.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def __enter__(self) -> Self:
+        stdout = self._process.stdout
+        assert stdout is not None
+        assert stdout.readline() == b"serving\n"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def vanish(self) -> None:
+        """Serve no longer: nobody waits for it."""
+        self._process.communicate()
+
+
+def _switch(ours: Ours, model: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "manage.py", "open_space", model, "--wait"],
         cwd=ROOT,
         env=ours.environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    ours.wait(lambda: bool(ours.rows(reached)), f"{step} of {model}", poll=0.005)
+
+
+def _shows(ours: Ours, sign: str) -> bool:
+    return bool(ours.rows(sign))
+
+
+def _kill(
+    ours: Ours, victim: str, command: subprocess.Popen[bytes], model: str
+) -> subprocess.Popen[bytes]:
+    """`kill -9`; who killed all starts again. The command that switches, by then."""
     if victim == "command":
         command.kill()
     elif victim == "all":
@@ -266,14 +318,15 @@ def die_at(ours: Ours, step: str, victim: str, model: str) -> None:
         kill(ours.processes())
         process.wait()
         command.kill()
+        command.wait()
         ours.start()
+        return _switch(ours, model)
     else:
         named = (
             each for each in ours.processes() if f"mmsearch_project.{victim}" in each.cmdline()
         )
         next(named).kill()
-    ours.wait(lambda: bool(ours.rows(STEPS["active"].format(target=target))), f"{model} active")
-    command.wait()
+    return command
 
 
 def vary_starter(directory: Path) -> Path:

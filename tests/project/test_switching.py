@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from functools import partial
 from pathlib import Path
 
@@ -50,18 +49,19 @@ def test_i9_switches_and_rollbacks_show_no_error_no_empty_and_no_mixed_answer(
 
 @pytest.mark.timeout(600)
 def test_whoever_dies_at_a_step_one_space_answers_and_it_is_complete(tmp_path: Path) -> None:
-    victims = random.sample(switching.VICTIMS, len(switching.VICTIMS))
     slow = {"WEB_CONCURRENCY": "2", "TESTS_DELAY": "0.2"}
     data = tmp_path / "data"
     with Ours(data, model="colour", **slow, **settings_of(data)) as ours:
         ours.start()
         switching.fill(ours, 200)
-        for number, (step, victim) in enumerate(zip(switching.STEPS, victims, strict=True), 1):
-            model = "colour" + "s" * number
-            switching.die_at(ours, step, victim, model)
+        for number in range(len(switching.VICTIMS)):
+            # Each of them at each step, in the course of all switches.
+            victims = [*switching.VICTIMS[number:], *switching.VICTIMS[:number]]
+            model = "colour" + "s" * (number + 1)
+            switching.die_at_every_step(ours, victims, model)
 
             found = switching.spaces(ours)
-            told = f"{victim} killed when {step}"
+            told = f"{', '.join(victims)} were killed at {', '.join(switching.STEPS)}"
             assert [m for m, each in found.items() if each["state"] == "active"] == [model], told
             assert (found[model]["done"], found[model]["failed"]) == (200, 0), told
             assert ours.found(switching.QUERIES[0]), told
