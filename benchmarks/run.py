@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -18,28 +16,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from benchmarks import machine, material
-from benchmarks.processes import memory_mb
-from benchmarks.rounds import Baseline, Rounds, Row
-from benchmarks.servers import EXACT_ROWS, LOOK, BenchmarkError, Ours
-from benchmarks.stock import SIZES, Plan, Stock
+from benchmarks.bare import encoder_rows, index_rows
+from benchmarks.figures import describe
+from benchmarks.full_size import PREPARED, prepare
+from benchmarks.material import SIZES, WORK, Stock
+from benchmarks.processes import apart, memory_mb
+from benchmarks.rounds import Baseline, Plan, Rounds, Row
+from benchmarks.servers import EXACT_ROWS, BenchmarkError, Ours
 
-UNFINISHED: Final = material.WORK / "unfinished.json"
+UNFINISHED: Final = WORK / "unfinished.json"
+QUEUE: Final = "SELECT (SELECT max(id) FROM catalog_item), count(*) FROM embeddings_embeddingjob"
 
 
 def run_benchmark(plan: Plan, *, say: Callable[[str], None]) -> Row:
     """Measure everything in `plan`. Ends what it started. Raises BenchmarkError."""
     began = time.monotonic()
     say("Preparing model and pictures (kept in benchmarks/work/)")
-    model = material.ensure_model()
-    material.ensure_prepared(model)
-    with tempfile.TemporaryDirectory(prefix="run-", dir=material.WORK) as folder:
+    model = apart(prepare, "clip")
+    with tempfile.TemporaryDirectory(prefix="run-", dir=WORK) as folder:
         run = Run(plan, model, Path(folder), say)
-        run.results["run"] = {
-            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "plan": dataclasses.asdict(plan),
-            **machine.describe(),
-        }
+        date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        run.results["run"] = {"date": date, "plan": dataclasses.asdict(plan), **describe()}
         try:
             run.starter()
             run.encoders()
@@ -55,7 +52,7 @@ def run_benchmark(plan: Plan, *, say: Callable[[str], None]) -> Row:
 class Run:
     """One run of the benchmark: what is measured so far."""
 
-    def __init__(self, plan: Plan, model: Path, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, plan: Plan, model: str, folder: Path, say: Callable[[str], None]) -> None:
         self.plan = plan
         self.model = model
         self.folder = folder
@@ -86,43 +83,44 @@ class Run:
         self.results["encoders"] = {}
         for name in ("ours", "baseline"):
             self.say(f"Encoder alone: {name}")
-            rows = self._encoder(name, self.plan.seconds / 3)
+            rows = apart(encoder_rows, name, self.model, self.plan.seconds / 3)
             self.results["encoders"][name] = rows
 
     def full_size(self) -> None:
         """A CLIP of full size on both sides, over HTTP."""
         rounds, captions = Rounds(self.plan, self.stock), self.stock.captions(self.plan.items)
         # By hand: the space that is built beside is no better, it is there to be built.
-        ours = Ours(self.folder / "ours", model=str(self.model), MMSEARCH_SWITCH="manual")
-        ours.share_prepared_models()
+        ours = Ours(self.folder / "ours", model=self.model, MMSEARCH_SWITCH="manual")
+        (ours.folder / "models").symlink_to(PREPARED)
         baseline = Baseline(self.folder / "baseline", model=self.model, captions=captions)
+        results = self.results
         with ours, baseline:
             self.say(f"Full-size CLIP: {self.plan.items:,} captions through the worker")
             ours.start()
-            self.results["load"] = self._load(ours)
+            results["load"] = self._load(ours)
             baseline.start()
             self.say("Searches over HTTP")
-            self.results["search"] = rounds.searches(ours, baseline)
-            self.results["cached"] = rounds.cached(ours)
-            self.results["filtered"] = rounds.filtered(ours)
-            self.results["pictures"] = rounds.pictures(ours)
+            results["search"] = rounds.searches(ours, baseline)
+            results["cached"] = rounds.cached(ours)
+            results["filtered"] = rounds.filtered(ours)
+            results["pictures"] = rounds.pictures(ours)
             self.say("Ingestion of pictures")
-            self.results["ingestion"] = [
+            results["ingestion"] = [
                 rounds.ingestion(ours, baseline, size, way, bare=self._bare_pictures)
                 for size in SIZES
                 for way in ("batch", "stream")
             ]
             baseline.stop()
             self.say("Searches beside ingestion, and from commit to result")
-            self.results["beside"] = rounds.beside(ours)
-            self.results["fresh"] = rounds.freshness(ours)
+            results["beside"] = rounds.ingesting(ours)
+            results["fresh"] = rounds.freshness(ours)
             if self.plan.memory:
                 self.say(f"Memory over {self.plan.memory:,} pictures")
-                self.results["memory"] = rounds.memory(ours)
+                results["memory"] = rounds.memory(ours)
             self.say("Index alone, over the same vectors")
-            self.results["index"] = _bare("index", ours.database_url.removeprefix("sqlite:///"))
+            results["index"] = apart(index_rows, ours.database_url)
             self.say("Searches while another space is built")
-            self.results["building"] = rounds.building(ours)
+            results["building"] = rounds.building(ours)
 
     def _load(self, ours: Ours) -> Row:
         """Captions by `ingest_dataset`: seconds until read, embedded, and no longer exact."""
@@ -131,8 +129,7 @@ class Run:
         began = time.perf_counter()
         ours.manage("ingest_dataset", str(captions))
         read = time.perf_counter() - began
-        embedded = ours.wait(lambda: ours.get("/stats/")["pending"] == 0, "vectors", poll=LOOK)
-        row = {"items": count, "read": read, "embedded": embedded - began, "indexed": None}
+        row = {"items": count, "read": read, "embedded": ours.wait_idle() - began, "indexed": None}
         if count > EXACT_ROWS:  # below, exact is what it stays
             row["indexed"] = ours.wait_indexed(delta=max(EXACT_ROWS // 2, count // 50)) - began
         return {**row, "memory_mb": memory_mb(ours.processes())}
@@ -140,17 +137,14 @@ class Run:
     def _backlog(self, ours: Ours) -> Row:
         """Items embedded a second while many, and while few, are waiting; all are read by then."""
         count = self.plan.backlog
-        captions = self.stock.captions(count)
-        ingest = threading.Thread(
-            target=ours.manage, args=("ingest_dataset", str(captions), "--wait")
-        )
+        command = ("ingest_dataset", str(self.stock.captions(count)), "--wait")
+        ingest = threading.Thread(target=ours.manage, args=command)
         ingest.start()
         points: list[tuple[float, int]] = []
         most = 0
-        query = "SELECT (SELECT max(id) FROM catalog_item), count(*) FROM embeddings_embeddingjob"
         while ingest.is_alive():
             ingest.join(0.2)
-            items, waiting = ours.rows(query)[0]
+            items, waiting = ours.rows(QUEUE)[0]
             most = max(most, waiting)
             if items == count:
                 points.append((time.perf_counter(), waiting))
@@ -163,24 +157,7 @@ class Run:
 
         return {"most": most, "long": rate(0.8 * most), "short": rate(most / 40)}
 
-    def _encoder(self, name: str, seconds: float) -> list[Row]:
-        return _bare("encoder", name, str(self.model), str(seconds))
-
     def _bare_pictures(self) -> float:
         """Pictures a second of the encoder alone at its best batch size, right now."""
-        rows = [row for row in self._encoder("ours", 0.5) if row["modality"] == "image"]
-        return float(max(row["batch"] * 1000 / row["ms"] for row in rows))
-
-
-def _bare(*arguments: str) -> list[Row]:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.bare", *arguments],
-        cwd=material.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BenchmarkError(f"{' '.join(arguments)} failed:\n{done.stderr[-1500:]}")
-    rows: list[Row] = json.loads(done.stdout)
-    return rows
+        rows = apart(encoder_rows, "ours", self.model, 0.5)
+        return max(r["batch"] * 1000 / r["ms"] for r in rows if r["modality"] == "image")
