@@ -1,7 +1,6 @@
 """The original design, written plainly: what ours is measured against.
 
-    python -m benchmarks.baseline serve --model DIR --data DIR --port 8100
-    python -m benchmarks.baseline ingest --folder FOLDER --model DIR --data DIR
+    python -m benchmarks.baseline MODEL DATA PORT CAPTIONS
 
 FastAPI and uvicorn; transformers' CLIP, every text padded to 77 tokens; torch in fp32; one vector
 an item in a FAISS IndexFlatL2; metadata in sqlite3; a background task an item. Where the design
@@ -12,10 +11,10 @@ inference mode, and the index file is written when the server stops (not after e
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import csv
 import sqlite3
+import sys
 import threading
 import time
 import uuid
@@ -95,8 +94,6 @@ class System:
         self.table, self.file = data / "metadata.db", data / "vector_index.faiss"
         self.dimension = int(self.embedder.model.config.projection_dim)
         self.index: Any = faiss.IndexFlatL2(self.dimension)
-        if self.file.exists():
-            self.index = faiss.read_index(str(self.file))
         self.lock = threading.Lock()
         with self.database() as database:
             database.execute("PRAGMA journal_mode=WAL")
@@ -137,15 +134,6 @@ class System:
         if rows := [row for row, item in enumerate(items) if item.get("caption")]:
             total[rows] += self.embedder.texts([items[row]["caption"] for row in rows])
         self.add(items, unit(total))
-
-    def ingest_folder(self, folder: Path) -> int:
-        """Embed every picture of a folder, INGEST_BATCH at a time; returns how many."""
-        files = sorted(folder.iterdir())
-        for start in range(0, len(files), INGEST_BATCH):
-            chunk = files[start : start + INGEST_BATCH]
-            self.process([{"item_id": file.stem, "image_path": str(file)} for file in chunk])
-        self.save()
-        return len(files)
 
     def ingest_stream(  # noqa: PLR0917  a form's fields
         self,
@@ -206,24 +194,22 @@ class System:
         return {"message": "System Stats", "total_vectors_in_faiss": count}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("action", choices=("serve", "ingest"))
-    parser.add_argument("--folder", type=Path, help="of pictures to ingest")
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--port", type=int, default=8100)
-    parser.add_argument("--captions", type=Path, help="CSV of items to start with")
-    options = parser.parse_args()
-    system = System(options.model, options.data)
-    if options.captions and not system.index.ntotal:
-        with options.captions.open(newline="", encoding="utf-8") as stream:
-            system.preload([row["caption"] for row in csv.DictReader(stream)])
-    if options.action == "ingest":
-        started = time.perf_counter()
-        count = system.ingest_folder(options.folder)
-        print(f"Embedded {count} items in {time.perf_counter() - started:.3f} s")
-        return
+def ingest(model: str, data: Path, folder: Path) -> float:
+    """Pictures a second of a folder into a fresh store, INGEST_BATCH at a time."""
+    system, files = System(model, data), sorted(folder.iterdir())
+    started = time.perf_counter()
+    for start in range(0, len(files), INGEST_BATCH):
+        chunk = files[start : start + INGEST_BATCH]
+        system.process([{"item_id": file.stem, "image_path": str(file)} for file in chunk])
+    system.save()
+    return len(files) / (time.perf_counter() - started)
+
+
+def serve(model: str, data: Path, port: int, captions: Path) -> None:
+    """The three endpoints over the captions of a CSV; the index is written at the end."""
+    system = System(model, data)
+    with captions.open(newline="", encoding="utf-8") as stream:
+        system.preload([row["caption"] for row in csv.DictReader(stream)])
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -234,8 +220,9 @@ def main() -> None:
     app.add_api_route("/ingest_stream/", system.ingest_stream, methods=["POST"])
     app.add_api_route("/search_text/", system.search_text, methods=["POST"])
     app.add_api_route("/stats/", system.stats, methods=["GET"])
-    uvicorn.run(app, host="127.0.0.1", port=options.port, log_level="warning")
+    uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning")
 
 
 if __name__ == "__main__":
-    main()
+    model, data, port, captions = sys.argv[1:]
+    serve(model, Path(data), int(port), Path(captions))

@@ -73,7 +73,7 @@ def _with_table(page: str, table: str) -> str:
 
 
 def sizes(model: str) -> dict[str, Any]:
-    """How many weights a model has, its pictures' tower included, and what is kept of it prepared."""
+    """How many weights a model has, its pictures' tower included, and its size prepared."""
     from embeddings.encoders.finding.model_files import resolve_model
     from embeddings.encoders.finding.prepared import find_prepared
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Iterator
+from itertools import chain, product
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
 from benchmarks.load import LoadResult
 from benchmarks.material import Stock
-from benchmarks.processes import cpu_seconds, memory_mb
-from benchmarks.servers import SQLITE, BenchmarkError, Ours, Server, run_to_end
+from benchmarks.processes import apart, cpu_seconds, memory_mb
+from benchmarks.servers import SQLITE, BenchmarkError, Ours, Server
 
 PATH: Final = "/search_text/"
 API: Final = "/api/v1/search/"
@@ -81,44 +82,39 @@ class Baseline(Server):
     def __init__(self, folder: Path, *, model: str, captions: Path) -> None:
         quiet = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
         super().__init__(folder, dict(os.environ) | quiet)
-        self._program = (sys.executable, "-m", "benchmarks.baseline", "--model", model)
-        port = ("--port", str(self.port), "--captions", str(captions))
-        self.command = (*self._program, "serve", "--data", str(folder), *port)
+        self.model = model
+        program = (sys.executable, "-m", "benchmarks.baseline")
+        self.command = (*program, model, str(folder), str(self.port), str(captions))
         self.database_url = f"{SQLITE}{folder / 'metadata.db'}"
 
-    def ingest_batch(self, folder: Path) -> float:
-        """Its batch ingestion of a folder into a fresh store; pictures a second."""
-        empty = folder.with_name(f"{folder.name}-store")
-        options = ("ingest", "--folder", str(folder), "--data", str(empty))
-        told = run_to_end([*self._program, *options], self.environment)
-        _, count, _, _, seconds, _ = told.splitlines()[-1].split()  # Embedded N items in S s
-        return int(count) / float(seconds)
+
+def _baseline_batch(model: str, folder: Path) -> float:
+    """The baseline's batch ingestion of a folder into a fresh store; pictures a second."""
+    from benchmarks.baseline import ingest  # takes all of torch with it
+
+    return ingest(model, folder.with_name(f"{folder.name}-store"), folder)
 
 
+@dataclasses.dataclass(frozen=True)
 class Rounds:
     """What is asked of the servers, as often as the plan says."""
 
-    def __init__(self, plan: Plan, stock: Stock) -> None:
-        self.plan = plan
-        self.stock = stock
+    plan: Plan
+    stock: Stock
 
     def searches(self, *servers: Server) -> dict[str, list[Row]]:
         """Latency and rate by number of clients. No text is asked twice: no cache answers."""
-        rows: dict[tuple[str, int], list[Row]] = {}
+        counts = self.plan.clients
+        rows: dict[str, dict[int, list[Row]]] = {s.name: {n: [] for n in counts} for s in servers}
         for server in servers:
             server.load(PATH, self.stock.words(20), clients=4)
-        for _ in range(self.plan.rounds):
-            for server in servers:
-                for clients in self.plan.clients:
-                    with _Watch(server) as watch:
-                        summary = self._load(server, clients=clients).summary()
-                    rows.setdefault((server.name, clients), []).append(summary | watch.row)
+        for _, server, clients in product(range(self.plan.rounds), servers, counts):
+            with _watched(server) as row:
+                row.update(self._load(server, clients=clients).summary())
+            rows[server.name][clients].append(row)
         return {
-            server.name: [
-                {"clients": clients, **_middle(rows[server.name, clients])}
-                for clients in self.plan.clients
-            ]
-            for server in servers
+            name: [{"clients": clients, **_middle(each)} for clients, each in by_clients.items()]
+            for name, by_clients in rows.items()
         }
 
     def cached(self, ours: Ours) -> Row:
@@ -241,9 +237,9 @@ class Rounds:
         """Pictures a second of a folder, or from a few clients by `/ingest_stream/`."""
         paths = self.stock.pictures(size, count)
         folder = paths[0].parent
-        with _Watch(server) as watch:
+        with _watched(server) as row:
             if way == "batch" and isinstance(server, Baseline):
-                rate = server.ingest_batch(folder)
+                row["rate"] = apart(_baseline_batch, server.model, folder)
             else:
                 mark, began = server.mark(), time.perf_counter()
                 if way == "stream":
@@ -251,27 +247,20 @@ class Rounds:
                 elif isinstance(server, Ours):
                     told = server.manage("shell", "-v0", "-c", INGEST.format(folder=str(folder)))
                     began = float(told.split()[0])
-                rate = count / (server.wait_embedded(mark, count) - began)
+                row["rate"] = count / (server.wait_embedded(mark, count) - began)
         shutil.rmtree(folder)
-        return {"rate": rate, **watch.row}
+        return row
 
 
-class _Watch:
-    """Processor (percent of a core) and memory of a server over a block."""
-
-    row: Row
-
-    def __init__(self, server: Server) -> None:
-        self._processes = server.processes()
-
-    def __enter__(self) -> _Watch:
-        self._cpu, self._began = cpu_seconds(self._processes), time.perf_counter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        cpu = cpu_seconds(self._processes) - self._cpu
-        percent = 100 * cpu / (time.perf_counter() - self._began)
-        self.row = {"cpu": percent, "memory_mb": memory_mb(self._processes)}
+@contextlib.contextmanager
+def _watched(server: Server) -> Iterator[Row]:
+    """A row that has the server's processor (percent of a core) and memory after the block."""
+    row: Row = {}
+    processes = server.processes()
+    before, began = cpu_seconds(processes), time.perf_counter()
+    yield row
+    row["cpu"] = 100 * (cpu_seconds(processes) - before) / (time.perf_counter() - began)
+    row["memory_mb"] = memory_mb(processes)
 
 
 def _pooled(results: list[LoadResult]) -> Row:

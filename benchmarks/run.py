@@ -33,8 +33,9 @@ def run_benchmark(plan: Plan, *, say: Callable[[str], None]) -> Row:
     began = time.monotonic()
     say("Preparing model and pictures (kept in benchmarks/work/)")
     model = apart(prepare, "clip")
-    with tempfile.TemporaryDirectory(prefix="run-", dir=WORK) as folder:
-        run = Run(plan, model, Path(folder), say)
+    with tempfile.TemporaryDirectory(prefix="run-", dir=WORK) as name:
+        folder = Path(name)
+        run = Run(plan, model, folder, Stock(folder), say)
         date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
         run.results["run"] = {"date": date, "plan": dataclasses.asdict(plan), **describe()}
         try:
@@ -49,20 +50,20 @@ def run_benchmark(plan: Plan, *, say: Callable[[str], None]) -> Row:
     return run.results
 
 
+@dataclasses.dataclass
 class Run:
     """One run of the benchmark: what is measured so far."""
 
-    def __init__(self, plan: Plan, model: str, folder: Path, say: Callable[[str], None]) -> None:
-        self.plan = plan
-        self.model = model
-        self.folder = folder
-        self.stock = Stock(folder)
-        self.results: Row = {}
-        self._say = say
-        self._began = time.monotonic()
+    plan: Plan
+    model: str
+    folder: Path
+    stock: Stock
+    tell: Callable[[str], None]
+    results: Row = dataclasses.field(default_factory=dict)
+    began: float = dataclasses.field(default_factory=time.monotonic)
 
     def say(self, line: str) -> None:
-        self._say(f"[{time.monotonic() - self._began:5.0f} s] {line}")
+        self.tell(f"[{time.monotonic() - self.began:5.0f} s] {line}")
 
     def starter(self) -> None:
         """The shipped model: from an empty folder to a loaded catalogue, and a new start."""

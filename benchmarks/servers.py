@@ -51,23 +51,6 @@ def database_rows(url: str, query: str, *values: int) -> list[tuple[Any, ...]]:
         return connection.execute(query.replace("?", "%s").encode(), values or None).fetchall()
 
 
-def run_to_end(command: Sequence[str], environment: dict[str, str]) -> str:
-    """What a command of the project prints. Raises BenchmarkError where it fails."""
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise BenchmarkError(f"{' '.join(command[1:])} failed:\n{done.stdout[-1500:]}")
-    return done.stdout
-
-
 class Server:
     """A server in processes of its own. A context manager: the end of the block ends them."""
 
@@ -237,7 +220,19 @@ class Ours(Server):
 
     def manage(self, *arguments: str) -> str:
         """Run a management command over the data folder; its output. Raises BenchmarkError."""
-        return run_to_end([sys.executable, "manage.py", *arguments], self.environment)
+        done = subprocess.run(
+            [sys.executable, "manage.py", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise BenchmarkError(f"{' '.join(arguments)} failed:\n{done.stdout[-1500:]}")
+        return done.stdout
 
     def bulk(self, records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Outcomes of records sent as NDJSON. Raises OSError, BenchmarkError."""

@@ -107,8 +107,11 @@ def figures(settings: Mapping[str, str], count: int) -> dict[str, float]:
 
     within = ask(allowed, IdSet(ids[allowed]))
     return {
-        **{"load_s": took, "rate": count / took, **ask(slice(None), None)},
-        **{"recall_filtered": within["recall"], "p50_filtered_ms": within["p50_ms"]},
+        "load_s": took,
+        "rate": count / took,
+        **ask(slice(None), None),
+        "recall_filtered": within["recall"],
+        "p50_filtered_ms": within["p50_ms"],
         "memory_mb": store.stats().bytes_per_vector * count / 2**20,
     }
 
@@ -151,8 +154,11 @@ def _space(count: int) -> EmbeddingSpace:
     space, is_new = EmbeddingSpace.objects.get_or_create(
         model="benchmark",
         defaults={
-            **{"fingerprint": "benchmark", "source": "benchmark", "dimension": DIMENSION},
-            **{"modalities": ["text"], "log_start": 1},
+            "fingerprint": "benchmark",
+            "source": "benchmark",
+            "dimension": DIMENSION,
+            "modalities": ["text"],
+            "log_start": 1,
         },
     )
     if not is_new:
