@@ -21,11 +21,22 @@ FOLDER: Final = WORK / "models"
 PREPARED: Final = FOLDER / "prepared"
 CALIBRATED_ON: Final = 8
 """Pictures, and captions, of the demo catalogue that give the ranges of int8."""
-TWO_TOWERS: Final[Mapping[str, Any]] = {"text_config": {}, "vision_config": {}}
-CLIP_PICTURES: Final = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
+CROPPED: Final = {"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}
 SQUARE: Final = {"size": {"height": 224, "width": 224}}
-VIT_B: Final = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
-VIT_L: Final = {
+PATCHES: Final = {"max_num_patches": 256, "patch_size": 16}
+UNCROPPED: Final = {**SQUARE, "do_center_crop": False}
+CLIP: Final = {"start": 49406, "end": 49407, "pad": 49407}
+SIGLIP: Final = {"end": 1, "pad": 1}
+GEMMA: Final = {"end": 1, "pad": 0}
+BERT: Final = {"start": 101, "end": 102, "pad": 0}
+ROBERTA: Final = {"start": 0, "end": 2, "pad": 1}
+BASE_16: Final = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_attention_heads": 12,
+    "patch_size": 16,
+}
+LARGE_14: Final = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
     "num_hidden_layers": 24,
@@ -33,8 +44,6 @@ VIT_L: Final = {
     "patch_size": 14,
     "image_size": 224,
 }
-BERT: Final = {"start": 101, "end": 102, "pad": 0}
-ROBERTA: Final = {"start": 0, "end": 2, "pad": 1}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,51 +53,55 @@ class FullSize:
     public: str
     family: str
     """What transformers calls it."""
-    length: int
-    """Tokens of a text at most."""
     ends: Mapping[str, int]
     """Special tokens by what they are for: `start`, `end`, `pad`."""
     pictures: Mapping[str, Any] | None
     """Fields of `preprocessor_config.json`; None where it knows texts alone."""
-    config: Mapping[str, Any] = TWO_TOWERS
+    length: int = 77
+    """Tokens of a text at most."""
+    text: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    vision: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What its configuration says beside the family's defaults."""
+
+    def config(self) -> Any:
+        from transformers import AutoConfig
+
+        towers = {"text_config": dict(self.text), "vision_config": dict(self.vision)}
+        return AutoConfig.for_model(self.family, **(towers if self.pictures else self.text))
 
 
-MODELS: Final[dict[str, FullSize]] = {
-    "clip": FullSize(
-        *("openai/clip-vit-base-patch32", "clip", 77),
-        {"start": 49406, "end": 49407, "pad": 49407},
-        CLIP_PICTURES,
-    ),
-    "siglip": FullSize(
-        "google/siglip-base-patch16-224", "siglip", 64, {"end": 1, "pad": 1}, SQUARE
-    ),
+MODELS: Final = {
+    "clip": FullSize("openai/clip-vit-base-patch32", "clip", CLIP, CROPPED),
+    "siglip": FullSize("google/siglip-base-patch16-224", "siglip", SIGLIP, SQUARE, 64),
     "siglip2": FullSize(
-        *("google/siglip2-base-patch16-224", "siglip", 64, {"end": 1, "pad": 0}, SQUARE),
-        {**TWO_TOWERS, "text_config": {"vocab_size": 256000}},
+        "google/siglip2-base-patch16-224", "siglip", GEMMA, SQUARE, 64, {"vocab_size": 256000}
     ),
     "siglip2-naflex": FullSize(
-        *("google/siglip2-base-patch16-naflex", "siglip2", 64, {"end": 1, "pad": 0}),
-        {"max_num_patches": 256, "patch_size": 16},
-        {**TWO_TOWERS, "text_config": {"vocab_size": 256000}},
+        "google/siglip2-base-patch16-naflex", "siglip2", GEMMA, PATCHES, 64, {"vocab_size": 256000}
     ),
     "metaclip_2": FullSize(
-        *("facebook/metaclip-2-worldwide-b32", "metaclip_2", 77, ROBERTA, CLIP_PICTURES),
-        {
-            **TWO_TOWERS,
-            "text_config": {"vocab_size": 901629, "eos_token_id": 2, "bos_token_id": 0},
-        },
+        "facebook/metaclip-2-worldwide-b32",
+        "metaclip_2",
+        ROBERTA,
+        CROPPED,
+        text={"vocab_size": 901629, "eos_token_id": 2, "bos_token_id": 0},
     ),
     "chinese_clip": FullSize(
-        *("OFA-Sys/chinese-clip-vit-base-patch16", "chinese_clip", 512, BERT),
-        {**SQUARE, "do_center_crop": False},
-        {"text_config": {"vocab_size": 21128}, "vision_config": {**VIT_B, "patch_size": 16}},
+        "OFA-Sys/chinese-clip-vit-base-patch16",
+        "chinese_clip",
+        BERT,
+        UNCROPPED,
+        512,
+        {"vocab_size": 21128},
+        BASE_16,
     ),
-    "altclip": FullSize(
-        *("BAAI/AltCLIP", "altclip", 77, ROBERTA, CLIP_PICTURES),
-        {"text_config": {}, "vision_config": VIT_L},
-    ),
+    "altclip": FullSize("BAAI/AltCLIP", "altclip", ROBERTA, CROPPED, vision=LARGE_14),
     "sentences": FullSize(
-        *("sentence-transformers/clip-ViT-B-32-multilingual-v1", "distilbert", 128, BERT, None),
+        "sentence-transformers/clip-ViT-B-32-multilingual-v1",
+        "distilbert",
+        BERT,
+        None,
+        128,
         {"vocab_size": 119547},
     ),
 }
@@ -129,13 +142,13 @@ def prepare(name: str) -> str:
 
 def _write(model: FullSize, directory: Path) -> None:
     import torch
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoModel
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.manual_seed(0)
     make: Any = AutoModel.from_config
-    network = make(AutoConfig.for_model(model.family, **model.config))
+    network = make(model.config())
     _tokenizer(model).save_pretrained(directory)
     files = {"preprocessor_config.json": model.pictures} if model.pictures else _modules(directory)
     for name, content in files.items():
