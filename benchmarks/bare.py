@@ -99,7 +99,9 @@ def index_rows(database_url: str) -> list[Row]:
     naive: Any = faiss.IndexFlatL2(dimension)
     naive.add(vectors)
     flat = timed(lambda query: ids[naive.search(query, K)[1][0]], queries, ids, vectors)
-    rows = [{"index": "naive: IndexFlatL2", **flat, "build_s": 0.0, "bytes": 4.0 * dimension}]
+    rows: list[Row] = [
+        {"index": "naive: IndexFlatL2", **flat, "build_s": 0.0, "bytes": 4.0 * dimension}
+    ]
     with tempfile.TemporaryDirectory() as folder:
         store = FaissStore(dimension, Path(folder), key="bare", memory_mb=None)
 

@@ -36,18 +36,14 @@ INGEST_BATCH: Final = 16
 """Items a forward pass in batch ingestion."""
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS items (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, item_id TEXT, title TEXT, caption TEXT, tags TEXT,
-    category TEXT, image_path TEXT, original_filename TEXT, faiss_id INTEGER
+    id INTEGER PRIMARY KEY AUTOINCREMENT, item_id TEXT, caption TEXT, image_path TEXT, title TEXT,
+    tags TEXT, category TEXT, original_filename TEXT, faiss_id INTEGER
 );
 CREATE INDEX IF NOT EXISTS items_by_faiss_id ON items (faiss_id);
 """
-ADD: Final = """
-INSERT INTO items (item_id, title, caption, tags, category, image_path, original_filename, faiss_id)
-VALUES (:item_id, :title, :caption, :tags, :category, :image_path, :original_filename, :faiss_id)
-"""
-EMPTY: Final = dict.fromkeys(
-    ("title", "caption", "tags", "category", "image_path", "original_filename"), ""
-)
+METADATA: Final = ("title", "tags", "category", "original_filename", "faiss_id")
+COLUMNS: Final = ("item_id", "caption", "image_path", *METADATA)
+ADD: Final = f"INSERT INTO items VALUES (NULL, :{', :'.join(COLUMNS)})"
 Item = dict[str, Any]
 """A row of the table."""
 
@@ -110,7 +106,8 @@ class System:
         with self.lock:
             first = int(self.index.ntotal)
             self.index.add(vectors)
-        rows = [EMPTY | item | {"faiss_id": first + row} for row, item in enumerate(items)]
+        empty = dict.fromkeys(COLUMNS, "")
+        rows = [empty | item | {"faiss_id": first + row} for row, item in enumerate(items)]
         with self.database() as database:
             database.executemany(ADD, rows)
 
@@ -178,10 +175,7 @@ class System:
                 "score": 1 - distance / 2,
                 "text": row["caption"],
                 "image_path": row["image_path"],
-                "metadata": {
-                    key: row[key]
-                    for key in ("title", "tags", "category", "original_filename", "faiss_id")
-                },
+                "metadata": {key: row[key] for key in METADATA},
             }
             for faiss_id, distance in distances.items()
             if (row := rows.get(faiss_id))

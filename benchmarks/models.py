@@ -66,10 +66,10 @@ def run_models(names: Sequence[str], *, output: Path, say: Callable[[str], None]
         page.write_text(_with_table(page.read_text(encoding="utf-8"), shown), encoding="utf-8")
 
 
-def _with_table(page: str, table: str) -> str:
+def _with_table(page: str, shown: str) -> str:
     """The page with the table between its two marks."""
     marks = r"(<!-- figures of `python -m benchmarks models` -->\n).*(<!-- end -->\n)"
-    return re.sub(marks, lambda found: f"{found[1]}\n{table}\n\n{found[2]}", page, flags=re.DOTALL)
+    return re.sub(marks, lambda found: f"{found[1]}\n{shown}\n\n{found[2]}", page, flags=re.DOTALL)
 
 
 def sizes(model: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from benchmarks.bare import K, timed
-from benchmarks.figures import describe, number, table
+from benchmarks.figures import describe, table
 from benchmarks.processes import apart, family, memory_mb
 
 if TYPE_CHECKING:
@@ -73,9 +73,13 @@ def run_stores(*, vectors: int, say: Callable[[str], None]) -> None:
             if pid is not None:
                 row["memory_mb"] = memory_mb(family(pid))
             say(json.dumps({"store": name, **row}))
-            rows.append([name, *(number(row[column]) for column in COLUMNS)])
+            rows.append([name, *(_cell(row[column]) for column in COLUMNS)])
     say(f"{vectors:,} vectors, {describe()['processor']}\n")
     say(table(["", *COLUMNS.values()], rows))
+
+
+def _cell(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def figures(settings: Mapping[str, str], count: int) -> dict[str, float]:
