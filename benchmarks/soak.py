@@ -269,10 +269,10 @@ def run_soak(*, minutes: float, items: int, output: Path, say: Callable[[str], N
         checks = soak.run(say)
         if any(check.wrong for check in checks):
             say(ours.tail())
-    report = write_soak_report(soak.readings, checks, output)
+    growing = write_soak_report(soak.readings, checks, output)
     failed = [f"{check.what}: {check.wrong}" for check in checks if check.wrong]
-    failed += [f"{name} grows" for name in soak.readings.growing()]
+    failed += [f"{name} grows" for name in growing]
     for line in failed:
         say(f"NOT WELL: {line}")
-    say(f"Written: {report}")
+    say(f"Written: {output / 'SOAK_REPORT.md'}")
     return not failed

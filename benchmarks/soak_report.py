@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from string import Template
@@ -119,28 +119,24 @@ class Readings:
     excused: int = 0
     """Requests that failed while the web server was being started again."""
 
-    def growing(self) -> list[str]:
-        """Figures that have a trend, or passed their bound."""
-        if self.minutes < SHORTEST:
-            return []
-        trends = [name for name, found in self.trends().items() if found.grows]
-        return trends + [name for name, most in self.highest().items() if most > BOUNDS[name][1]]
 
-    def trends(self) -> dict[str, Trend]:
-        """What each figure did."""
-        read = self.points
-        return {
-            name: trend(read[name], limit) for name, (_, limit) in FIGURES.items() if read[name]
-        }
-
-    def highest(self) -> dict[str, float]:
-        """The most that each bounded figure came to."""
-        read = self.points
-        return {n: max(value for _, value, _ in settled(read[n])) for n in BOUNDS if read[n]}
+def judge(points: Mapping[str, Sequence[Point]]) -> dict[str, tuple[list[str], bool]]:
+    """What each figure did, in words, and whether it grows or passed its bound."""
+    found = {}
+    for name, (_, limit) in FIGURES.items():
+        if points[name]:
+            seen = trend(points[name], limit)
+            cells = [number(seen.middle), f"{seen.growth:+,.1f}", f"{seen.allowed:,.1f}"]
+            found[name] = cells, seen.grows
+    for name, (_, bound) in BOUNDS.items():
+        if points[name]:
+            most = max(value for _, value, _ in settled(points[name]))
+            found[name] = [f"{most:,.0f}", f"{bound:,.0f}"], most > bound
+    return found
 
 
-def write_soak_report(soak: Readings, checks: Sequence[Check], output: Path) -> Path:
-    """Write SOAK_REPORT.md and its plots; returns the report's path."""
+def write_soak_report(soak: Readings, checks: Sequence[Check], output: Path) -> list[str]:
+    """Write SOAK_REPORT.md and its plots; returns the figures that grow, or passed their bound."""
     plots = output / "performance"
     plots.mkdir(parents=True, exist_ok=True)
     units = {name: unit for name, (unit, _) in (FIGURES | BOUNDS).items()}
@@ -149,21 +145,17 @@ def write_soak_report(soak: Readings, checks: Sequence[Check], output: Path) -> 
         series = {each: [point[:2] for point in soak.points[each]] for each in figures}
         chart = lines(", ".join(figures).capitalize(), units[figures[0]], series, marks)
         (plots / f"soak-{name}.svg").write_text(chart, encoding="utf-8")
-    growing, steady = soak.growing(), "steady" if soak.minutes >= SHORTEST else "too short"
-
-    def row(name: str, *cells: str) -> str:
-        verdict = "**grows**" if name in growing else steady
-        return f"| {' | '.join((f'{name}, {units[name]}', *cells, verdict))} |"
-
-    trends = [
-        row(name, number(each.middle), f"{each.growth:+,.1f}", f"{each.allowed:,.1f}")
-        for name, each in soak.trends().items()
-    ]
-    bounds = [row(n, f"{most:,.0f}", f"{BOUNDS[n][1]:,.0f}") for n, most in soak.highest().items()]
+    judged, long_enough = judge(soak.points), soak.minutes >= SHORTEST
+    growing = [name for name, (_, grows) in judged.items() if grows and long_enough]
+    steady = "steady" if long_enough else "too short"
+    rows = {
+        name: f"| {name}, {units[name]} | {' | '.join(cells)}"
+        f" | {'**grows**' if name in growing else steady} |"
+        for name, (cells, _) in judged.items()
+    }
     found = [f"| {each.what} | {f'**{each.wrong}**' if each.wrong else 'yes'} |" for each in checks]
     ends = sorted(Counter(what for _, what in soak.restarts).items())
     machine = describe()
-    path = output / "SOAK_REPORT.md"
     text = Template(TEXT.read_text(encoding="utf-8")).substitute(
         cores=machine["cores"],
         processor=machine["processor"],
@@ -173,10 +165,10 @@ def write_soak_report(soak: Readings, checks: Sequence[Check], output: Path) -> 
         operations=f"{soak.operations:,}",
         ended=", ".join(f"{what} ({count} ×)" for what, count in ends) or "nothing",
         excused=soak.excused,
-        trends="\n".join(trends),
-        bounds="\n".join(bounds),
+        trends="\n".join(rows[name] for name in FIGURES if name in rows),
+        bounds="\n".join(rows[name] for name in BOUNDS if name in rows),
         plots="\n".join(f"![{name}](performance/soak-{name}.svg)" for name in PLOTS),
         found="\n".join(found),
     )
-    path.write_text(text, encoding="utf-8")
-    return path
+    (output / "SOAK_REPORT.md").write_text(text, encoding="utf-8")
+    return growing
