@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -31,24 +29,21 @@ class Ledger:
     """The captions that each item may have now; None stands for an item that is not there.
 
     An operation adds a possibility before it is sent and leaves it alone once it was accepted.
-    With a `file`, each of these two steps is on disk before it counts. Safe for several threads.
+    Safe for several threads.
     """
 
-    def __init__(self, file: Path | None = None) -> None:
+    def __init__(self) -> None:
         self.possible: dict[str, set[str | None]] = {}
         self.accepted_count = 0
         self._lock = threading.Lock()
-        self._stream = file.open("a", encoding="utf-8") if file else None
 
     def sending(self, changes: Changes) -> None:
         with self._lock:
-            self._write("sending", changes)
             for item_id, caption in changes.items():
                 self.possible.setdefault(item_id, {None}).add(caption)
 
     def accepted(self, changes: Changes) -> None:
         with self._lock:
-            self._write("accepted", changes)
             self.accepted_count += len(changes)
             self.possible |= {item_id: {caption} for item_id, caption in changes.items()}
 
@@ -56,12 +51,6 @@ class Ledger:
         """Items whose deletion was accepted."""
         with self._lock:
             return {item_id for item_id, kept in self.possible.items() if kept == {None}}
-
-    def _write(self, step: str, changes: Changes) -> None:
-        if self._stream is not None:
-            self._stream.write(json.dumps([step, changes]) + "\n")
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
 
 
 class Writer:

@@ -2,7 +2,7 @@
 
     python -m benchmarks crash [--kills 100] [--output DIR]
 
-Clients add, edit and delete and keep a ledger on disk. In turn the web server, the worker, the
+Clients add, edit and delete and keep a ledger. In turn the web server, the worker, the
 whole tree with its supervisor, and a child of each are killed. At the end the ledger is compared
 with what a user can see. The log of the kills stays in DIR/performance/crash.txt.
 """
@@ -43,23 +43,24 @@ def run_crash(*, kills: int, output: Path, say: Callable[[str], None]) -> bool:
         with log.open("a", encoding="utf-8") as stream:
             stream.write(f"{line}\n")
 
-    with tempfile.TemporaryDirectory(prefix="mmsearch-crash-") as folder:
-        ledger = Ledger(Path(folder) / "ledger.jsonl")
-        with Ours(Path(folder) / "data") as ours:
-            ours.start()
-            tell(f"{kills} kills under the load of {WRITERS} clients")
-            writers = [Writer(ours, f"client{n}", ledger, seed=n) for n in range(WRITERS)]
-            over = threading.Event()
-            with ThreadPoolExecutor(WRITERS) as pool:
-                writing = [pool.submit(_write, writer, over) for writer in writers]
-                try:
-                    for number, victim in enumerate(islice(cycle(VICTIMS), kills), 1):
-                        tell(f"{number:>4} {_kill(ours, ledger, victim, random.Random(number))}")
-                finally:
-                    over.set()  # each finishes what it has under way
-            checks = verify(ours, ledger, writers)
-            if any(check.wrong for check in checks):
-                say(ours.tail())
+    ledger, over = Ledger(), threading.Event()
+    with (
+        tempfile.TemporaryDirectory(prefix="mmsearch-crash-") as folder,
+        Ours(Path(folder)) as ours,
+    ):
+        ours.start()
+        tell(f"{kills} kills under the load of {WRITERS} clients")
+        writers = [Writer(ours, f"client{n}", ledger, seed=n) for n in range(WRITERS)]
+        with ThreadPoolExecutor(WRITERS) as pool:
+            writing = [pool.submit(_write, writer, over) for writer in writers]
+            try:
+                for number, victim in enumerate(islice(cycle(VICTIMS), kills), 1):
+                    tell(f"{number:>4} {_kill(ours, ledger, victim, random.Random(number))}")
+            finally:
+                over.set()  # each finishes what it has under way
+        checks = verify(ours, ledger, writers)
+        if any(check.wrong for check in checks):
+            say(ours.tail())
     refused = [str(each.exception()) for each in writing if each.exception()]
     checks.append(Check("no request was refused", "; ".join(refused)))
     tell(f"{ledger.accepted_count:,} operations accepted, {len(ledger.possible):,} items")
