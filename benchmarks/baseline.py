@@ -54,7 +54,7 @@ class Embedder:
     def __init__(self, model: str) -> None:
         self.model: Any = CLIPModel.from_pretrained(model)
         self.tokenizer: Any = AutoTokenizer.from_pretrained(model)
-        self.pictures: Any = AutoImageProcessor.from_pretrained(model)
+        self.pictures: Any = AutoImageProcessor.from_pretrained(model)  # type: ignore[no-untyped-call]
 
     def texts(self, texts: Sequence[str]) -> Vectors:
         length = self.model.config.text_config.max_position_embeddings  # CLIP's 77

@@ -22,7 +22,7 @@ MERGES = [("t", "h"), ("th", "e</w>"), ("a", "n"), ("an", "d</w>"), ("r", "e"), 
 
 def vocabulary() -> dict[str, int]:
     """Bytes, bytes at the end of a word, a few merges, and the two special tokens."""
-    letters = bytes_to_unicode().values()
+    letters = bytes_to_unicode().values()  # type: ignore[no-untyped-call]
     tokens = [
         *letters,
         *(f"{letter}</w>" for letter in letters),
