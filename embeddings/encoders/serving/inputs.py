@@ -29,24 +29,25 @@ class Queue:
     def runs(self, most: int, *, beside: int = 1) -> list[Sequence[int]]:
         """The positions of each run, `most` at a time; of `beside` runs at once all have a share.
 
-        Shares are cut into powers of two, the largest first: a network prepares itself for every
-        size that it meets.
+        Shares are cut into `most` and powers of four, the largest first: for every size that it
+        meets a network prepares itself, which takes time and 10 MB or more.
         """
         count = len(self.order)
         sizes = [min(most, count - start) for start in range(0, count, most)]
         if beside > 1:
             shares = ((count + place) // beside for place in range(beside))
             sizes = sorted(
-                (size for share in shares for size in _powers(share, most)), reverse=True
+                (size for share in shares for size in _few_sizes(share, most)), reverse=True
             )
         ends = list(accumulate(sizes, initial=0))
         return [self.order[start:end] for start, end in pairwise(ends)]
 
 
-def _powers(count: int, most: int) -> Iterator[int]:
-    """Powers of two, or `most`, that `count` is made of."""
+def _few_sizes(count: int, most: int) -> Iterator[int]:
+    """`most`, and powers of four, that `count` is made of."""
     while count:
-        yield (size := min(most, 1 << count.bit_length() - 1))
+        size = most if count >= most else 4 ** ((count.bit_length() - 1) // 2)
+        yield size
         count -= size
 
 

@@ -21,7 +21,8 @@ def sizes(count: int, most: int, beside: int) -> list[int]:
         (1, 32, 2, [1]),
         (32, 32, 2, [16, 16]),
         (64, 32, 2, [32, 32]),
-        (27, 32, 2, [8, 8, 4, 4, 2, 1]),
+        (27, 32, 2, [4, 4, 4, 4, 4, 4, 1, 1, 1]),
+        (77, 32, 2, [32, 32, 4, 4, 1, 1, 1, 1, 1]),
         (33, 32, 1, [32, 1]),
     ],
 )
@@ -36,7 +37,7 @@ def test_shares_are_even_and_of_few_sizes(count: int, most: int, beside: int) ->
     loads = [0] * beside
     for size in sizes(count, most, beside):
         assert size <= most
-        assert size.bit_count() == 1
+        assert size in {1, 4, 16, most}
         loads[loads.index(min(loads))] += size  # whoever is free takes the next
 
     assert max(loads) - min(loads) <= max(1, most // 2)
