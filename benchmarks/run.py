@@ -97,7 +97,8 @@ def full_size(rounds: Rounds, model: str, folder: Path, say: Say) -> Results:
     def bare() -> float:
         """Pictures a second of the encoder alone at its best batch size, right now."""
         rows = apart(encoder_rows, "ours", model, 0.5)
-        return max(row["batch"] * 1000 / row["ms"] for row in rows if row["modality"] == "image")
+        images = [row for row in rows if row["modality"] == "image"]
+        return float(max(row["batch"] * 1000 / row["ms"] for row in images))
 
     with ours, baseline:
         say(f"Full-size CLIP: {plan.items:,} captions through the worker")
