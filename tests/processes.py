@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import databases
+from benchmarks.servers import database_rows
 from tests.databases import servers_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,7 +113,7 @@ class Installation:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What the database holds, read past the application."""
-        return databases.rows(self.database_url, query)
+        return database_rows(self.database_url, query)
 
     def count(self, table: str) -> int:
         return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])
