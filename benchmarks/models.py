@@ -2,19 +2,17 @@
 
     python -m benchmarks models [NAME …]
 
-Full-size models of random weights are prepared as a user's are, in a process of their own unless an
-earlier run did, and measured in another that does nothing else: the processor time of one thread,
-which other work on the machine changes little. Pictures are decoded beforehand, and resized within
-the measured time. int8 is insisted on: random weights say nothing about what quantising costs in
-quality, and the cost in time is the same. The table in `docs/models.md` is written row by row.
+Full-size models of random weights are prepared as a user's are, and measured in a process that does
+nothing else: the processor time of one thread, which other work on the machine changes little.
+Pictures are decoded beforehand, and resized within the measured time. The table in `docs/models.md`
+is written row by row.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import subprocess
-import sys
+import re
 import time
 from collections.abc import Callable, Sequence
 from itertools import islice
@@ -22,20 +20,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from benchmarks import full_size_models, material
-from benchmarks.machine import describe
-from benchmarks.processes import memory_mb
+import psutil
+from PIL import Image
 
-ROOT: Final = Path(__file__).resolve().parent.parent
-FOLDER: Final = material.WORK / "models"
-FIGURES: Final = "figures of `python -m benchmarks models`"
+from benchmarks.figures import describe, table
+from benchmarks.full_size import MODELS, PREPARED, prepare
+from benchmarks.material import captions, ensure_pictures
+from benchmarks.processes import apart, memory_mb
+from embeddings.encoders.base import Modality, Purpose
+
 PICTURES: Final = 16
 TEXTS: Final = 128
 QUERIES: Final = 40
 ROUNDS: Final = 3
 """Times that each batch is encoded; the median counts."""
-CALIBRATED_ON: Final = 8
-"""Pictures, and captions, of the demo catalogue that give the ranges of int8."""
 COLUMNS: Final = {
     "like": "as large as",
     "parameters": "parameters, million",
@@ -47,105 +45,55 @@ COLUMNS: Final = {
 }
 
 
-def run_models(names: Sequence[str], output: Path, say: Callable[[str], None]) -> None:
+def run_models(names: Sequence[str], *, output: Path, say: Callable[[str], None]) -> None:
     """Measure these models, by default all, one after another."""
-    rows = _read(output / "models.json")
-    for name in names or full_size_models.MODELS:
-        say(f"{name}: building")
-        row = {"like": full_size_models.MODELS[name].public} | _child("build", name)
+    file, page = output / "models.json", output / "models.md"
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"] if file.is_file() else {}
+    for name in names or MODELS:
         say(f"{name}: preparing")
-        row |= _child("prepare", name)
+        model = apart(prepare, name)
         say(f"{name}: measuring")
-        rows[name] = row | _child("measure", name)
+        rows[name] = {"like": MODELS[name].public} | apart(sizes, model) | apart(costs, model)
         say(f"{name}: {json.dumps(rows[name])}")
+        rows = {each: rows[each] for each in MODELS if each in rows}
         machine = describe()
         machine.pop("load_before")
         results = {"machine": machine, "rows": rows}
-        (output / "models.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
-        _write_table(output / "models.md", rows)
+        file.write_text(json.dumps(results, indent=1), encoding="utf-8")
+        shown = table(
+            [*COLUMNS.values()], [[str(r[key]) for key in COLUMNS] for r in rows.values()]
+        )
+        page.write_text(_with_table(page.read_text(encoding="utf-8"), shown), encoding="utf-8")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    rows: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["rows"]
-    return {name: rows[name] for name in full_size_models.MODELS if name in rows}
+def _with_table(page: str, shown: str) -> str:
+    """The page with the table between its two marks."""
+    marks = r"(<!-- figures of `python -m benchmarks models` -->\n).*(<!-- end -->\n)"
+    return re.sub(marks, lambda found: f"{found[1]}\n{shown}\n\n{found[2]}", page, flags=re.DOTALL)
 
 
-def _write_table(path: Path, rows: dict[str, Any]) -> None:
-    """Put the rows between the two marks of the page."""
-    lines = [f"| {' | '.join(COLUMNS.values())} |", f"|{' --- |'}{' ---: |' * (len(COLUMNS) - 1)}"]
-    lines += [
-        f"| {' | '.join(str(row[key]) for key in COLUMNS)} |"
-        for row in (rows[name] for name in full_size_models.MODELS if name in rows)
-    ]
-    page = path.read_text(encoding="utf-8")
-    before, rest = page.split(f"<!-- {FIGURES} -->\n")
-    _old, after = rest.split("<!-- end -->\n")
-    table = "\n".join(lines)
-    page = f"{before}<!-- {FIGURES} -->\n\n{table}\n\n<!-- end -->\n{after}"
-    path.write_text(page, encoding="utf-8")
-
-
-def _child(action: str, name: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.models", action, name],
-        cwd=ROOT,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def build(name: str) -> dict[str, Any]:
-    """Write the model; how many weights it has, its pictures' tower included."""
-    from embeddings.encoders.finding.model_files import resolve_model
-
-    files = resolve_model(full_size_models.build(name, FOLDER)).checkpoint
-    towers = files.towers().values()
-    weights = {id(weight): weight.numel() for tower in towers for weight in tower.parameters()}
-    return {"parameters": round(sum(weights.values()) / 1e6)}
-
-
-def prepare(name: str) -> dict[str, Any]:
-    """Prepare the model in int8 on some of the demo catalogue, unless an earlier run did."""
+def sizes(model: str) -> dict[str, Any]:
+    """How many weights a model has, its pictures' tower included, and its size prepared."""
     from embeddings.encoders.finding.model_files import resolve_model
     from embeddings.encoders.finding.prepared import find_prepared
-    from embeddings.encoders.preparing.export import export_missing
-    from embeddings.encoders.preparing.parity import demo_samples
 
-    def samples() -> dict[Any, Sequence[Any]]:
-        return {kind: every[:CALIBRATED_ON] for kind, every in demo_samples().items()}
-
-    model, directory = full_size_models.build(name, FOLDER), FOLDER / "prepared"
-    export_missing(
-        model,
-        directory,
-        precision="int8",
-        samples=samples,
-        progress=lambda message: print(message, file=sys.stderr),
-    )
-    prepared = find_prepared(directory, resolve_model(model), "cpu")
+    files = resolve_model(model)
+    towers = files.checkpoint.towers().values()
+    weights = {id(weight): weight.numel() for tower in towers for weight in tower.parameters()}
+    prepared = find_prepared(PREPARED, files, "cpu")
     assert prepared is not None
     size = sum(path.stat().st_size for path in prepared.directory.iterdir())
-    return {"disk": round(size / 1e6)}
+    return {"parameters": round(sum(weights.values()) / 1e6), "disk": round(size / 1e6)}
 
 
-def measure(name: str) -> dict[str, Any]:
+def costs(model: str) -> dict[str, Any]:
     """Both towers at their best batch, and single texts, in this process."""
-    import psutil
-    from PIL import Image
-
-    from embeddings.encoders.base import Modality, Purpose
     from embeddings.encoders.serving.prepared_encoder import PreparedEncoder
 
-    model = full_size_models.build(name, FOLDER)
-    encoder = PreparedEncoder(model, FOLDER / "prepared", device="cpu", threads=1)
-    small = [Image.open(io.BytesIO(data)) for data in material.ensure_pictures()["small"]]
-    pictures = ([image.convert("RGB") for image in small] * PICTURES)[:PICTURES]
-    words = material.captions(seed=7)
+    encoder = PreparedEncoder(model, PREPARED, device="cpu", threads=1)
+    small = [Image.open(io.BytesIO(data)).convert("RGB") for data in ensure_pictures()["small"]]
+    pictures = (small * PICTURES)[:PICTURES]
+    words = captions(seed=7)
     encoder.warm_up()
 
     def milliseconds(modality: Modality, inputs: Sequence[Any], purpose: Purpose) -> float:
@@ -165,8 +113,3 @@ def measure(name: str) -> dict[str, Any]:
         "query": round(query, 1),
         "memory": round(memory_mb([psutil.Process()])),
     }
-
-
-if __name__ == "__main__":
-    actions = {"build": build, "prepare": prepare, "measure": measure}
-    print(json.dumps(actions[sys.argv[1]](sys.argv[2])))

@@ -1,16 +1,40 @@
-"""Processes: whose they are, what they take, how they end."""
+"""Processes: one for a piece of work alone; whose they are, what they take, how they end."""
 
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import os
 import re
 import signal
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import psutil
+
+from mmsearch_project.processes import follow_parent
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def apart(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """What `work` gives or raises, done in a new process that does nothing else.
+
+    It shares no interpreter lock with this one, and ends with it.
+    """
+    with ProcessPoolExecutor(
+        1, multiprocessing.get_context("spawn"), follow_parent, (os.getpid(), signal.SIGKILL)
+    ) as pool:
+        try:
+            return pool.submit(work, *args, **kwargs).result()
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -31,31 +55,31 @@ def kill(processes: Iterable[psutil.Process]) -> None:
 
 def memory_mb(processes: Iterable[psutil.Process]) -> float:
     """Proportional memory (PSS: shared pages are divided among their users) in MB."""
-    total = 0
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            total += process.memory_full_info().pss
-    return total / 2**20
+    return _sum(processes, lambda process: process.memory_full_info().pss) / 2**20
 
 
 def anonymous_mb(processes: Iterable[psutil.Process]) -> float:
     """The part of it in MB that is no file's: pages of mapped files come and go with their use."""
-    total = 0
-    for process in processes:
-        with contextlib.suppress(OSError):
-            rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
-            found = re.search(r"^Pss_Anon: +(\d+) kB$", rollup, re.MULTILINE)
-            total += int(found[1]) if found else 0
-    return total / 2**10
+
+    def anonymous(process: psutil.Process) -> float:
+        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii")
+        found = re.search(r"^Pss_Anon: +(\d+) kB$", rollup, re.MULTILINE)
+        return int(found[1]) if found else 0
+
+    return _sum(processes, anonymous) / 2**10
 
 
 def cpu_seconds(processes: Iterable[psutil.Process]) -> float:
     """Processor time that they used so far."""
+    return _sum(processes, lambda process: sum(process.cpu_times()[:2]))
+
+
+def _sum(processes: Iterable[psutil.Process], read: Callable[[psutil.Process], float]) -> float:
+    """Over those that are still there."""
     total = 0.0
     for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system
+        with contextlib.suppress(psutil.NoSuchProcess, OSError):
+            total += read(process)
     return total
 
 

@@ -15,11 +15,10 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from benchmarks.machine import describe
+from benchmarks.catalogues import write_mixed, write_products
+from benchmarks.figures import describe
 from benchmarks.material import ROOT
-from benchmarks.mixed import write_mixed
-from benchmarks.products import write_products
-from benchmarks.servers import LOOK, Ours
+from benchmarks.servers import Ours
 
 DEMO: Final = ROOT / "demo"
 TEXT: Final = Path(__file__).with_suffix(".md")
@@ -29,42 +28,35 @@ TEXT: Final = Path(__file__).with_suffix(".md")
 def run_relevance(*, output: Path, say: Callable[[str], None]) -> Path:
     """Judge both catalogues and write the report. Raises BenchmarkError."""
     with tempfile.TemporaryDirectory(prefix="mmsearch-relevance-") as name:
-        folder = Path(name)
-        mixed, products = folder / "mixed.csv", folder / "products.csv"
-        judged = folder / "products.jsonl"
+        mixed, products, judged = (Path(name) / n for n in ("mixed.csv", "products.csv", "judged"))
         write_mixed(DEMO, mixed)
         write_products(DEMO, products, judged)
         say("Judging the demo catalogue, made uneven")
-        demo_queries = DEMO / "relevance.jsonl"
-        tuning, held_out = _judge(
-            mixed, demo_queries, ["--half=tuning"], ["--half=held-out"], folder=folder
-        )
+        halves = [["--half=tuning"], ["--half=held-out"]]
+        tuning, held_out = _judge(mixed, DEMO / "relevance.jsonl", *halves)
         say("Judging a catalogue of products")
-        (other,) = _judge(products, judged, [], folder=folder)
-    machine = describe()
+        (other,) = _judge(products, judged, [])
     target = output / "RELEVANCE.md"
-    target.write_text(
-        Template(TEXT.read_text(encoding="utf-8")).substitute(
-            date=datetime.now(UTC).strftime("%Y-%m-%d"),
-            processor=machine["processor"],
-            held_out=held_out,
-            tuning=tuning,
-            products=other,
-        ),
-        encoding="utf-8",
+    text = Template(TEXT.read_text(encoding="utf-8")).substitute(
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        processor=describe()["processor"],
+        held_out=held_out,
+        tuning=tuning,
+        products=other,
     )
+    target.write_text(text, encoding="utf-8")
     return target
 
 
-def _judge(table: Path, qrels: Path, *options: list[str], folder: Path) -> list[str]:
+def _judge(table: Path, qrels: Path, *options: list[str]) -> list[str]:
     """The tables of `manage.py evaluate` with each of the options, over one catalogue."""
     reports = []
-    with Ours(folder / table.stem) as ours:
+    with Ours(table.with_suffix("")) as ours:
         ours.start()
         ours.manage("ingest_dataset", str(table), "--images", str(DEMO / "images"))
-        ours.wait(lambda: not ours.get("/stats/")["pending"], "embedded items", poll=LOOK)
+        ours.wait_idle()
         for chosen in options:
-            report = folder / "report.md"
+            report = ours.folder / "report.md"
             ours.manage("evaluate", str(qrels), *chosen, "--report", str(report))
             reports.append(report.read_text(encoding="utf-8").strip())
     return reports

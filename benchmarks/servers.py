@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,10 +17,9 @@ from typing import Any, Final, Self
 
 import psutil
 
-from benchmarks import databases
-from benchmarks.load import LoadResult
-from benchmarks.material import PREPARED, ROOT
-from benchmarks.processes import family, free_port, kill
+from benchmarks.load import LoadResult, run_load
+from benchmarks.material import ROOT
+from benchmarks.processes import apart, family, free_port, kill
 from mmsearch_project.processes import follow_parent
 
 PATIENCE: Final = 600.0
@@ -31,11 +31,24 @@ EXACT_ROWS: Final = 16_384
 """Default of `MMSEARCH_INDEX_EXACT_ROWS`: vectors up to which an index stays exact."""
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
+SQLITE: Final = "sqlite:///"
 Answer = tuple[int, bytes]
 
 
 class BenchmarkError(Exception):
     """The run cannot go on; the message says what went wrong."""
+
+
+def database_rows(url: str, query: str, *values: int) -> list[tuple[Any, ...]]:
+    """What a database holds, read past the application; `?` in the query stands where values do."""
+    if url.startswith(SQLITE):
+        file = sqlite3.connect(f"file:{url.removeprefix(SQLITE)}?mode=ro", uri=True, timeout=30)
+        with contextlib.closing(file):
+            return file.execute(query, values).fetchall()
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        return connection.execute(query.replace("?", "%s").encode(), values or None).fetchall()
 
 
 class Server:
@@ -73,21 +86,20 @@ class Server:
                 start_new_session=True,
                 preexec_fn=lambda: follow_parent(parent, signal.SIGTERM),  # noqa: PLW1509
             )
-        self.wait(self.is_ready, "a first answer")
-        return time.perf_counter() - started
+        return self.wait(self.is_ready, "a first answer") - started
 
     def stop(self) -> None:
         """Ask it to end; make it end after a while."""
         if self.process is None:
             return
-        family = self.processes()
+        everyone = self.processes()
         self.process.terminate()
         try:
             self.process.wait(timeout=40)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        kill(family)
+        kill(everyone)
         self.process = None
 
     def __enter__(self) -> Self:
@@ -113,34 +125,31 @@ class Server:
             except http.client.HTTPException as exc:
                 raise ConnectionError(f"{method} {path}: {exc!r}") from exc
 
+    def expect(self, method: str, path: str, *body: Any) -> bytes:
+        """Body of an answer. Raises OSError, and BenchmarkError on any status but 200 and 201."""
+        status, content = self.ask(method, path, *body)
+        if status not in {200, 201}:
+            raise BenchmarkError(f"{method} {path} answered {status}: {content[:300]!r}")
+        return content
+
     def get(self, path: str) -> Any:
-        """The JSON under an address. Raises BenchmarkError on any status but 200."""
-        return self._expect(path, self.ask("GET", path))
+        """The JSON under an address. Raises as `expect` does."""
+        return json.loads(self.expect("GET", path))
 
     def post(self, path: str, value: dict[str, Any]) -> Any:
-        """POST JSON, get JSON. Raises BenchmarkError on any status but 200 and 201."""
-        return self._expect(path, self.ask("POST", path, json.dumps(value).encode()))
+        """POST JSON, get JSON. Raises as `expect` does."""
+        return json.loads(self.expect("POST", path, json.dumps(value).encode()))
 
-    def load(self, path: str, *, clients: int, **asked: Any) -> LoadResult:
-        """Run the load generator in a process of its own. Raises BenchmarkError on bad answers."""
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.load"],
-            input=json.dumps({"port": self.port, "path": path, "clients": clients, **asked}),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise BenchmarkError(f"The load on {self.name} failed: {done.stderr[-800:]}")
-        result = LoadResult(**json.loads(done.stdout))
+    def load(self, path: str, asked: Sequence[str | Path], **how: Any) -> LoadResult:
+        """What `run_load` gives, run apart. Raises OSError, BenchmarkError on bad answers."""
+        result = apart(run_load, self.port, path, asked, **how)
         if result.errors or not result.durations:
             raise BenchmarkError(f"{self.name} refused {result.errors} requests.{self.tail()}")
         return result
 
     def rows(self, query: str, *values: int) -> list[tuple[Any, ...]]:
-        """What its database holds, read past the application; `?` stands where values do."""
-        return databases.rows(self.database_url, query, *values)
+        """What its database holds, as `database_rows` reads it."""
+        return database_rows(self.database_url, query, *values)
 
     def mark(self) -> int:
         """The highest key embedded so far; hand it to :meth:`embedded`."""
@@ -185,12 +194,6 @@ class Server:
         log = self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
         return f"\nIts last lines:\n{log[-1500:]}"
 
-    def _expect(self, path: str, answer: Answer) -> Any:
-        status, content = answer
-        if status not in {200, 201}:
-            raise BenchmarkError(f"{path} answered {status}: {content[:300]!r}")
-        return json.loads(content)
-
 
 class Ours(Server):
     """`make run`: supervisor, web server, worker, in one data folder."""
@@ -212,13 +215,8 @@ class Ours(Server):
         }
         super().__init__(folder, kept | own | settings)
         self.environment["PORT"] = str(self.port)
-        self.database_url = self.environment.get(
-            "MMSEARCH_DATABASE_URL", f"sqlite:///{folder / 'mmsearch.sqlite3'}"
-        )
-
-    def share_prepared_models(self) -> None:
-        """Use models that an earlier run prepared."""
-        (self.folder / "models").symlink_to(PREPARED)
+        file = f"{SQLITE}{folder / 'mmsearch.sqlite3'}"
+        self.database_url = self.environment.get("MMSEARCH_DATABASE_URL", file)
 
     def manage(self, *arguments: str) -> str:
         """Run a management command over the data folder; its output. Raises BenchmarkError."""
@@ -239,9 +237,7 @@ class Ours(Server):
     def bulk(self, records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Outcomes of records sent as NDJSON. Raises OSError, BenchmarkError."""
         lines = b"".join(json.dumps(record).encode() + b"\n" for record in records)
-        status, content = self.ask("POST", "/api/v1/items/bulk/", lines, NDJSON)
-        if status != 200:
-            raise BenchmarkError(f"bulk answered {status}: {content[:300]!r}")
+        content = self.expect("POST", "/api/v1/items/bulk/", lines, NDJSON)
         return [json.loads(line) for line in content.splitlines()]
 
     def found(self, words: str, top_n: int = 5) -> list[str]:
@@ -258,6 +254,10 @@ class Ours(Server):
     def log_length(self) -> int:
         """Lines of the change log."""
         return int(self.rows("SELECT count(*) FROM embeddings_vectorchange")[0][0])
+
+    def wait_idle(self) -> float:
+        """Wait until nothing is pending; the time by `perf_counter`."""
+        return self.wait(lambda: not self.get("/stats/")["pending"], "an empty queue", poll=LOOK)
 
     def wait_indexed(self, *, delta: int) -> float:
         """Wait as a user would: nothing pending, no exact scan, at most so many in the delta."""

@@ -1,20 +1,40 @@
-"""What a soak read, judged and plotted: SOAK_REPORT.md."""
+"""What a soak read, judged by its trend and plotted: SOAK_REPORT.md, in soak_report.md's words."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
+from string import Template
 from typing import Final
 
+from benchmarks.figures import describe, number
 from benchmarks.invariants import Check
-from benchmarks.machine import describe
-from benchmarks.plots import lines, number
+from benchmarks.plots import lines
 from benchmarks.servers import EXACT_ROWS
-from benchmarks.trend import Limit, Point, Trend, settled, trend
 
+TEXT: Final = Path(__file__).with_suffix(".md")
+"""What stands around the tables."""
 SHORTEST: Final = 10.0
 """Minutes: in a shorter run processes still warm up all the time, and nothing is judged."""
+SETTLED: Final = 1 / 3
+"""Share of a run that is left out at its start: caches fill, an index is built."""
+Point = tuple[float, float, int]
+"""Minute, value, and the generation of the process that it was read from."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limit:
+    """Growth over the judged part of a run that is still no trend: the larger of the two."""
+
+    share: float
+    """Of the median."""
+    floor: float
+    """In the figure's own unit."""
+
+
 FIGURES: Final = {
     "web memory": ("MB", Limit(0.10, 30)),
     "worker memory": ("MB", Limit(0.10, 40)),
@@ -44,6 +64,44 @@ PLOTS: Final = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Trend:
+    """What a series did over its judged part."""
+
+    middle: float
+    growth: float
+    allowed: float
+
+    @property
+    def grows(self) -> bool:
+        return self.growth > self.allowed
+
+
+def settled(points: Sequence[Point]) -> list[Point]:
+    """The judged part of a series. Raises ValueError where there are no points."""
+    end = max(minute for minute, _, _ in points)
+    return [point for point in points if point[0] >= end * SETTLED]
+
+
+def trend(points: Sequence[Point], limit: Limit) -> Trend:
+    """Theil–Sen: the median of the slopes of all pairs, times the judged time.
+
+    Pairs of two generations do not count: a process that was started anew is no growth and no
+    shrinking. Raises ValueError where there are no points.
+    """
+    judged = settled(points)
+    slopes = [
+        (later - earlier) / (end_minute - minute)
+        for number, (minute, earlier, generation) in enumerate(judged)
+        for end_minute, later, other in judged[number + 1 :]
+        if other == generation and end_minute > minute
+    ]
+    middle = median(value for _, value, _ in judged)
+    span = judged[-1][0] - judged[0][0]
+    growth = median(slopes) * span if slopes else 0.0
+    return Trend(middle, growth, max(limit.share * abs(middle), limit.floor))
+
+
 @dataclasses.dataclass
 class Readings:
     """What was seen of a run."""
@@ -61,88 +119,56 @@ class Readings:
     excused: int = 0
     """Requests that failed while the web server was being started again."""
 
-    def growing(self) -> list[str]:
-        """Figures that have a trend, or passed their bound."""
-        if self.minutes < SHORTEST:
-            return []
-        trends = [name for name, found in self.trends().items() if found.grows]
-        return trends + [name for name, most in self.highest().items() if most > BOUNDS[name][1]]
 
-    def trends(self) -> dict[str, Trend]:
-        """What each figure did."""
-        return {
-            name: trend(self.points[name], limit)
-            for name, (_, limit) in FIGURES.items()
-            if self.points[name]
-        }
-
-    def highest(self) -> dict[str, float]:
-        """The most that each bounded figure came to."""
-        judged = {name: settled(self.points[name]) for name in BOUNDS if self.points[name]}
-        return {name: max(value for _, value, _ in points) for name, points in judged.items()}
+def judge(points: Mapping[str, Sequence[Point]]) -> dict[str, tuple[list[str], bool]]:
+    """What each figure did, in words, and whether it grows or passed its bound."""
+    found = {}
+    for name, (_, limit) in FIGURES.items():
+        if points[name]:
+            seen = trend(points[name], limit)
+            cells = [number(seen.middle), f"{seen.growth:+,.1f}", f"{seen.allowed:,.1f}"]
+            found[name] = cells, seen.grows
+    for name, (_, bound) in BOUNDS.items():
+        if points[name]:
+            most = max(value for _, value, _ in settled(points[name]))
+            found[name] = [f"{most:,.0f}", f"{bound:,.0f}"], most > bound
+    return found
 
 
-def write_soak_report(soak: Readings, checks: Sequence[Check], output: Path) -> Path:
-    """Write SOAK_REPORT.md and its plots; returns the report's path."""
+def write_soak_report(soak: Readings, checks: Sequence[Check], output: Path) -> list[str]:
+    """Write SOAK_REPORT.md and its plots; returns the figures that grow, or passed their bound."""
     plots = output / "performance"
     plots.mkdir(parents=True, exist_ok=True)
+    units = {name: unit for name, (unit, _) in (FIGURES | BOUNDS).items()}
     marks = [minute for minute, _ in soak.restarts]
     for name, figures in PLOTS.items():
         series = {each: [point[:2] for point in soak.points[each]] for each in figures}
-        chart = lines(
-            ", ".join(figures).capitalize(), (FIGURES | BOUNDS)[figures[0]][0], series, marks
-        )
+        chart = lines(", ".join(figures).capitalize(), units[figures[0]], series, marks)
         (plots / f"soak-{name}.svg").write_text(chart, encoding="utf-8")
-    growing, steady = soak.growing(), "steady" if soak.minutes >= SHORTEST else "too short"
-    verdicts = {True: "**grows**", False: steady}
-    trends = [
-        f"| {name}, {FIGURES[name][0]} | {number(each.middle)} | {each.growth:+,.1f} |"
-        f" {each.allowed:,.1f} | {verdicts[name in growing]} |"
-        for name, each in soak.trends().items()
-    ]
-    bounds = [
-        f"| {name}, {BOUNDS[name][0]} | {most:,.0f} | {BOUNDS[name][1]:,.0f} |"
-        f" {verdicts[name in growing]} |"
-        for name, most in soak.highest().items()
-    ]
+    judged, long_enough = judge(soak.points), soak.minutes >= SHORTEST
+    growing = [name for name, (_, grows) in judged.items() if grows and long_enough]
+    steady = "steady" if long_enough else "too short"
+    rows = {
+        name: f"| {name}, {units[name]} | {' | '.join(cells)}"
+        f" | {'**grows**' if name in growing else steady} |"
+        for name, (cells, _) in judged.items()
+    }
     found = [f"| {each.what} | {f'**{each.wrong}**' if each.wrong else 'yes'} |" for each in checks]
-    ends = sorted({what for _, what in soak.restarts})
-    counts = ", ".join(f"{what} ({sum(w == what for _, w in soak.restarts)} ×)" for what in ends)
+    ends = sorted(Counter(what for _, what in soak.restarts).items())
     machine = describe()
-    images = "\n".join(f"![{name}](performance/soak-{name}.svg)" for name in PLOTS)
-    text = f"""\
-# Soak report
-
-Written by `make soak`: the application as `make run` starts it, {soak.items:,} items, in use for
-{soak.minutes:g} minutes on {machine["cores"]} cores ({machine["processor"]}).
-{soak.searches:,} searches (by words, filtered, by picture, similar, on the page) and
-{soak.operations:,} items added, edited and deleted over HTTP, a little
-nonsense between them. Ended on the way: {counts or "nothing"};
-{soak.excused} requests met a web server that was just starting again.
-
-## Trends
-
-Growth is the median slope of all pairs of readings (Theil–Sen) over the last two thirds of the run;
-pairs across a new start do not count. Dashed lines in the plots are the restarts. Memory is that of
-no file (pages of snapshots and models, which are mapped, are the system's to keep or drop), and the
-web server's without the vectors of the delta, which has a bound of its own.
-
-| figure | median | growth | allowed | |
-| --- | ---: | ---: | ---: | --- |
-{chr(10).join(trends)}
-
-| figure | highest | allowed | |
-| --- | ---: | ---: | --- |
-{chr(10).join(bounds)}
-
-{images}
-
-## Invariants at the end
-
-| | holds |
-| --- | --- |
-{chr(10).join(found)}
-"""
-    path = output / "SOAK_REPORT.md"
-    path.write_text(text, encoding="utf-8")
-    return path
+    text = Template(TEXT.read_text(encoding="utf-8")).substitute(
+        cores=machine["cores"],
+        processor=machine["processor"],
+        items=f"{soak.items:,}",
+        minutes=f"{soak.minutes:g}",
+        searches=f"{soak.searches:,}",
+        operations=f"{soak.operations:,}",
+        ended=", ".join(f"{what} ({count} ×)" for what, count in ends) or "nothing",
+        excused=soak.excused,
+        trends="\n".join(rows[name] for name in FIGURES if name in rows),
+        bounds="\n".join(rows[name] for name in BOUNDS if name in rows),
+        plots="\n".join(f"![{name}](performance/soak-{name}.svg)" for name in PLOTS),
+        found="\n".join(found),
+    )
+    (output / "SOAK_REPORT.md").write_text(text, encoding="utf-8")
+    return growing

@@ -5,45 +5,40 @@
 Starts PostgreSQL and Milvus from the packages of requirements-scale-dev.txt, puts N vectors of 512
 dimensions into the database, in clusters as a catalogue's are, and has each store filled as the
 worker fills it. Searches go through the contract that `/search_text/` uses, one at a time: what is
-found is scored again from the database. Prints a table.
+found is compared with the nearest of all. Prints a table.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from statistics import median
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from benchmarks.load import percentile
-from benchmarks.machine import describe
-from benchmarks.processes import family, memory_mb
+from benchmarks.bare import K, timed
+from benchmarks.figures import describe, table
+from benchmarks.processes import apart, family, memory_mb
 
 if TYPE_CHECKING:
     from embeddings.models import EmbeddingSpace
     from search.index.space_index import SpaceIndex
-    from search.index.stores.base import Vectors, VectorStore
+    from search.index.stores.base import Vectors
 
 DIMENSION: Final = 512
 TOPICS: Final = 2_000
 SPREAD: Final = 0.8
 """Length of the noise around a topic's centre, whose length is 1."""
 QUERIES: Final = 200
-K: Final = 10
 SHARE: Final = 0.01
 """Of the items that the filter allows."""
 BATCH: Final = 10_000
 HANDING_OVER: Final = 10.0
 """Seconds until Milvus searches what it has built."""
 COLUMNS: Final = {
-    "store": "",
     "load_s": "filled in s",
     "rate": "vectors/s",
     "recall": "recall@10",
@@ -53,107 +48,76 @@ COLUMNS: Final = {
     "p50_filtered_ms": "p50 ms, 1 % allowed",
     "memory_mb": "memory MB",
 }
+COPY: Final = (
+    "COPY embeddings_embedding (space_id, item_id, modality, content_hash, vector) FROM STDIN"
+)
 
 
 def run_stores(*, vectors: int, say: Callable[[str], None]) -> None:
     """Measure every store and tell the table."""
     from tests.servers import Milvus, PostgreSQL  # packages of their own
 
+    rows = []
     with PostgreSQL() as postgresql, Milvus() as milvus, tempfile.TemporaryDirectory() as data:
-        rows = []
-        for store in ("faiss", "pgvector", milvus.url):
-            environment = os.environ | {
+        servers = {"faiss": None, "pgvector": postgresql.pid, milvus.url: milvus.pid}
+        for store, pid in servers.items():
+            name = store.partition("://")[0]
+            say(f"{name}: {vectors:,} vectors")
+            settings = {
                 "DJANGO_SETTINGS_MODULE": "mmsearch_project.settings",
                 "MMSEARCH_DATA_DIR": data,
                 "MMSEARCH_DATABASE_URL": postgresql.url,
                 "MMSEARCH_VECTOR_STORE": store,
             }
-            pids = {"pgvector": postgresql.pid, milvus.url: milvus.pid}
-            command = [sys.executable, "-m", "benchmarks.stores", str(vectors)]
-            say(f"{store.partition('://')[0]}: {vectors:,} vectors")
-            told = subprocess.run(
-                command, env=environment, check=True, stdout=subprocess.PIPE, text=True
-            ).stdout
-            row: dict[str, Any] = json.loads(told.splitlines()[-1])
-            if store in pids:
-                row["memory_mb"] = memory_mb(family(pids[store]))
-            say(json.dumps(row))
-            rows.append(row)
-    say(_table(rows, vectors))
+            row = apart(figures, settings, vectors)
+            if pid is not None:
+                row["memory_mb"] = memory_mb(family(pid))
+            say(json.dumps({"store": name, **row}))
+            rows.append([name, *(_cell(row[column]) for column in COLUMNS)])
+    say(f"{vectors:,} vectors, {describe()['processor']}\n")
+    say(table(["", *COLUMNS.values()], rows))
 
 
-def _table(rows: list[dict[str, Any]], vectors: int) -> str:
-    lines = [
-        f"{vectors:,} vectors, {describe()['processor']}",
-        "",
-        f"| {' | '.join(COLUMNS.values())} |",
-        f"|{' --- |' * len(COLUMNS)}",
-        *(f"| {' | '.join(_cell(row[name]) for name in COLUMNS)} |" for row in rows),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return value
+def _cell(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-# What follows runs in a process of its own, once a store.
+def figures(settings: Mapping[str, str], count: int) -> dict[str, float]:
+    """One store's figures; in a process of its own, which `settings` configure."""
+    os.environ.update(settings)
+    import django
 
-
-def measure(count: int) -> dict[str, Any]:
-    """One store's figures."""
-    from django.conf import settings
-
+    django.setup()
     from search.index.space_index import index_of
-    from search.index.stores.base import IdSet
+    from search.index.stores.base import Ids, IdSet
 
-    space = _space(count)
-    index = index_of(space)
+    index = index_of(_space(count))
     started = time.perf_counter()
     _fill(index)
     took = time.perf_counter() - started
     (store,) = index.stores.values()
-    everything = np.concatenate([each for _, each in _batches(count)]).astype(np.float16)
-    queries = next(_batches(QUERIES, seed=1))[1]
-    allowed = np.sort(np.random.default_rng(2).choice(count, int(count * SHARE), replace=False) + 1)
-    of_all = _ask(store, everything, np.arange(1, count + 1), queries, None)
-    of_few = _ask(store, everything[allowed - 1], allowed, queries, IdSet(allowed))
+    ids = np.arange(1, count + 1)
+    vectors = np.concatenate(list(_batches(count)))
+    queries = next(_batches(QUERIES, seed=1))
+    allowed = np.sort(np.random.default_rng(2).choice(count, int(count * SHARE), replace=False))
+
+    def ask(some: Any, only: IdSet | None) -> dict[str, float]:
+        def search(query: Vectors) -> Ids:
+            return store.search(query, K, allowed=only)[0].ids
+
+        for query in queries[:20]:
+            search(query[None])
+        return timed(search, queries, ids[some], vectors[some])
+
+    within = ask(allowed, IdSet(ids[allowed]))
     return {
-        "store": str(settings.MMSEARCH_VECTOR_STORE).partition("://")[0],
         "load_s": took,
         "rate": count / took,
-        "recall": of_all[0],
-        "p50_ms": of_all[1],
-        "p99_ms": of_all[2],
-        "recall_filtered": of_few[0],
-        "p50_filtered_ms": of_few[1],
+        **ask(slice(None), None),
+        "recall_filtered": within["recall"],
+        "p50_filtered_ms": within["p50_ms"],
         "memory_mb": store.stats().bytes_per_vector * count / 2**20,
     }
-
-
-def _ask(
-    store: VectorStore, vectors: Any, ids: Any, queries: Vectors, allowed: Any
-) -> tuple[float, float, float]:
-    """Recall, median and 99th percentile in ms."""
-    nearest = np.zeros((len(queries), 0), np.float32), np.zeros((len(queries), 0), np.int64)
-    for start in range(0, len(vectors), BATCH):
-        scores = queries @ vectors[start : start + BATCH].astype(np.float32).T
-        joined = np.concatenate((nearest[0], scores), axis=1)
-        keys = np.broadcast_to(ids[start : start + BATCH], scores.shape)
-        every = np.concatenate((nearest[1], keys), axis=1)
-        order = np.argsort(-joined, axis=1)[:, :K]
-        nearest = np.take_along_axis(joined, order, 1), np.take_along_axis(every, order, 1)
-    for query in queries[:20]:
-        store.search(query[None], K, allowed=allowed)
-    durations, hits = [], 0
-    for query, truth in zip(queries, nearest[1], strict=True):
-        started = time.perf_counter()
-        (found,) = store.search(query[None], K, allowed=allowed)
-        durations.append((time.perf_counter() - started) * 1000)
-        hits += int(np.isin(found.ids, truth).sum())
-    return hits / nearest[1].size, median(durations), percentile(durations, 0.99)
 
 
 def _fill(index: SpaceIndex) -> None:
@@ -191,43 +155,37 @@ def _space(count: int) -> EmbeddingSpace:
     from embeddings.models import EmbeddingSpace
 
     call_command("migrate", verbosity=0)
-    space = EmbeddingSpace.objects.filter(model="benchmark").first()
-    if space is not None:
+    space, is_new = EmbeddingSpace.objects.get_or_create(
+        model="benchmark",
+        defaults={
+            "fingerprint": "benchmark",
+            "source": "benchmark",
+            "dimension": DIMENSION,
+            "modalities": ["text"],
+            "log_start": 1,
+        },
+    )
+    if not is_new:
         return space
-    space = EmbeddingSpace.objects.create(
-        fingerprint="benchmark", source="benchmark", model="benchmark", dimension=DIMENSION,
-        modalities=["text"], log_start=1,
-    )  # fmt: skip
     with connection.cursor() as cursor:
         # Its items are of no account here, and their rows would be most of the work.
         cursor.execute("ALTER TABLE embeddings_embedding DISABLE TRIGGER ALL")
-        with cursor.copy(
-            "COPY embeddings_embedding (space_id, item_id, modality, content_hash, vector)"
-            " FROM STDIN"
-        ) as copy:
-            for ids, vectors in _batches(count):
-                for item, vector in zip(ids, vectors.astype("<f2"), strict=True):
-                    copy.write_row((space.pk, item, "text", "", vector.tobytes()))
+        with cursor.copy(COPY) as copy:
+            vectors = (vector for batch in _batches(count) for vector in batch.astype("<f2"))
+            for item, vector in enumerate(vectors, 1):
+                copy.write_row((space.pk, item, "text", "", vector.tobytes()))
         cursor.execute("ANALYZE embeddings_embedding")
     return space
 
 
-def _batches(count: int, *, seed: int = 0) -> Iterator[tuple[list[int], Vectors]]:
+def _batches(count: int, *, seed: int = 0) -> Iterator[Vectors]:
     """Unit vectors around common centres; the same each time."""
-    centres = np.random.default_rng(7).standard_normal((TOPICS, DIMENSION), dtype=np.float32)
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    from embeddings.encoders.base import unit
+
+    centres = unit(np.random.default_rng(7).standard_normal((TOPICS, DIMENSION), dtype=np.float32))
     source = np.random.default_rng(seed)
     for start in range(0, count, BATCH):
         size = min(BATCH, count - start)
         vectors = source.standard_normal((size, DIMENSION), dtype=np.float32)
         vectors *= np.float32(SPREAD / np.sqrt(DIMENSION))
-        vectors += centres[source.integers(TOPICS, size=size)]
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        yield list(range(start + 1, start + size + 1)), vectors
-
-
-if __name__ == "__main__":
-    import django
-
-    django.setup()
-    print(json.dumps(measure(int(sys.argv[1]))))
+        yield unit(vectors + centres[source.integers(TOPICS, size=size)])

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import psutil
 
-from benchmarks import databases
+from benchmarks.servers import database_rows
 from tests.databases import copy_database, on_servers, servers_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,7 +126,7 @@ class Installation:
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         """What the database holds, read past the application."""
-        return databases.rows(self.database_url, query)
+        return database_rows(self.database_url, query)
 
     def count(self, table: str) -> int:
         return int(self.rows(f"SELECT count(*) FROM {table}")[0][0])

@@ -165,7 +165,7 @@ def fill(ours: Ours, count: int) -> None:
     records = [{"item_id": f"item-{n}", "caption": text} for n, text in enumerate(texts)]
     for start in range(0, count, 500):
         ours.bulk(records[start : start + 500])
-    ours.wait(lambda: ours.get("/stats/")["pending"] == 0, "an empty queue", poll=0.5)
+    ours.wait_idle()
 
 
 def spaces(ours: Ours) -> dict[str, dict[str, Any]]:

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_BATCH_SIZE: Final = 200
 """Records a transaction."""
+MAX_BATCH_PICTURES: Final = 32
+"""Pictures are long to read: the worker begins with the first while the others are."""
 MAX_BATCH_BYTES: Final = 32 * 2**20
 """Bytes of uploaded pictures a batch holds in memory before it is closed early."""
 THREADS: Final = min(4, os.cpu_count() or 1)
@@ -96,18 +98,22 @@ class _Reader:
     def __iter__(self) -> Iterator[_Batch]:
         batch: _Batch = []
         ids: set[str] = set()
-        size = 0
+        pictures = size = 0
         for record in self._cleaned():
             item_id = record.item_id or "" if isinstance(record, ItemRecord) else ""
             # A second row with an id waits for the first to be stored: it is its update.
-            if batch and (
-                len(batch) >= self._batch_size or item_id in ids or size >= MAX_BATCH_BYTES
-            ):
+            is_full = (
+                len(batch) >= self._batch_size
+                or pictures >= MAX_BATCH_PICTURES
+                or size >= MAX_BATCH_BYTES
+            )
+            if batch and (is_full or item_id in ids):
                 yield batch
-                batch, ids, size = [], set(), 0
+                batch, ids, pictures, size = [], set(), 0, 0
             batch.append(record)
             if item_id:
                 ids.add(item_id)
+            pictures += isinstance(record, ItemRecord) and record.image is not None
             size += _weight(record)
         if batch:
             yield batch

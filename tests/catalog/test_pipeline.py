@@ -404,6 +404,24 @@ def test_ingest_bounds_the_uploaded_bytes_in_memory(monkeypatch: pytest.MonkeyPa
     assert len(list(outcomes)) == 29
 
 
+def test_the_first_pictures_are_stored_while_others_are_still_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline, "MAX_BATCH_PICTURES", 3)
+    read = 0
+
+    def uploads() -> Iterator[ItemRecord]:
+        nonlocal read
+        for read in range(1, 31):
+            yield ItemRecord(image=UploadedImage(data=encoded(photo(16, read))))
+
+    outcomes = ingest(uploads())
+    next(outcomes)
+    assert read <= 7  # two batches of three, and the next record
+    assert Item.objects.count() == 3
+    assert len(list(outcomes)) == 29
+
+
 @pytest.mark.parametrize("change", ["new", "unchanged", "caption", "tags", "image"])
 def test_ingest_queries_do_not_grow_with_the_batch(
     change: str,

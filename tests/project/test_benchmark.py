@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import asyncio
 import io
 import itertools
 import json
+import os
 import threading
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -16,10 +16,11 @@ import pytest
 from PIL import Image
 
 from benchmarks import material, plots, report
-from benchmarks.load import LoadResult, percentile, picture_request, run_load, text_request
-from benchmarks.machine import describe
+from benchmarks.figures import describe, percentile
+from benchmarks.load import run_load
+from benchmarks.processes import apart
+from benchmarks.soak_report import Limit, trend
 from benchmarks.targets import targets
-from benchmarks.trend import Limit, trend
 
 
 def test_percentile_is_the_nearest_rank() -> None:
@@ -59,28 +60,30 @@ def echo() -> Iterator[ThreadingHTTPServer]:
         server.shutdown()
 
 
-def load(server: ThreadingHTTPServer, requests: Iterator[bytes], clients: int) -> LoadResult:
-    return asyncio.run(run_load(server.server_address[1], requests, clients=clients))
-
-
 def test_run_load_sends_every_request_once_and_counts_errors(echo: ThreadingHTTPServer) -> None:
     texts = [*(f"query {number}" for number in range(20)), "bad"]
-    result = load(echo, (text_request("/search_text/", text) for text in texts), 4)
+    result = run_load(echo.server_port, "/search_text/", texts, clients=4, beside={"top_n": 3})
     assert (len(result.durations), result.errors) == (20, 1)
-    assert sorted(json.loads(body)["query_text"] for body in Echo.bodies) == sorted(texts)
+    asked = sorted((json.loads(body) for body in Echo.bodies), key=lambda body: body["query_text"])
+    assert asked == [{"query_text": text, "top_n": 3} for text in sorted(texts)]
 
 
 def test_run_load_stops_when_its_time_is_over(echo: ThreadingHTTPServer) -> None:
-    requests = (text_request("/", f"{number}") for number in itertools.count())
-    port = echo.server_address[1]
-    result = asyncio.run(run_load(port, requests, clients=2, seconds=0.2))
-    assert len(Echo.bodies) == len(result.durations) > 0
+    texts = [f"{number}" for number in range(100_000)]
+    result = run_load(echo.server_port, "/", texts, clients=2, seconds=0.2)
+    assert len(texts) > len(Echo.bodies) == len(result.durations) > 0
+
+
+def test_work_apart_is_done_in_another_process_and_raises_here() -> None:
+    assert apart(os.getppid) == os.getpid()
+    with pytest.raises(ValueError, match="No values"):
+        apart(percentile, [], 0.5)
 
 
 def test_run_load_sends_large_forms_whole(echo: ThreadingHTTPServer, tmp_path: Path) -> None:
     picture = tmp_path / "photo.jpg"
     picture.write_bytes(bytes(range(256)) * 40_000)
-    result = load(echo, iter([picture_request("/", picture)]), 3)
+    result = run_load(echo.server_port, "/", [picture], clients=3)
     assert len(result.durations) == 1
     (body,) = Echo.bodies
     assert picture.read_bytes() in body

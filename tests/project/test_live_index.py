@@ -35,7 +35,7 @@ def test_the_index_of_a_running_installation_is_compacted_and_its_log_pruned(
             kind, delta = ours.index()
             return kind != "exact" and delta <= SMALL and ours.log_length() < ITEMS
 
-        ours.wait(lambda: ours.get("/stats/")["pending"] == 0, "an empty queue", poll=0.5)
+        ours.wait_idle()
         ours.wait(settled, "an inexact index and a pruned log", patience=120, poll=0.5)
 
         stats = ours.get("/stats/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
@@ -25,10 +26,29 @@ class Queue:
     feeds: Callable[[Sequence[int]], Feeds]
     """What the tower takes for those at some positions."""
 
-    def runs(self, most: int) -> Iterator[Sequence[int]]:
-        """The positions of one run after the other, `most` at a time."""
-        for start in range(0, len(self.order), most):
-            yield self.order[start : start + most]
+    def runs(self, most: int, *, beside: int = 1) -> list[Sequence[int]]:
+        """The positions of each run, `most` at a time; of `beside` runs at once all have a share.
+
+        Shares are cut into `most` and powers of four, the largest first: for every size that it
+        meets a network prepares itself, which takes time and 10 MB or more.
+        """
+        count = len(self.order)
+        sizes = [min(most, count - start) for start in range(0, count, most)]
+        if beside > 1:
+            shares = ((count + place) // beside for place in range(beside))
+            sizes = sorted(
+                (size for share in shares for size in _few_sizes(share, most)), reverse=True
+            )
+        ends = list(accumulate(sizes, initial=0))
+        return [self.order[start:end] for start, end in pairwise(ends)]
+
+
+def _few_sizes(count: int, most: int) -> Iterator[int]:
+    """`most`, and powers of four, that `count` is made of."""
+    while count:
+        size = most if count >= most else 4 ** ((count.bit_length() - 1) // 2)
+        yield size
+        count -= size
 
 
 class Inputs:

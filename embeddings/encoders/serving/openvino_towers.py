@@ -26,6 +26,8 @@ from embeddings.encoders.serving.openvino_runtime import (
 )
 from embeddings.encoders.serving.tokenization import Tokenizer
 
+LEAST_TRIED: Final = 8
+"""Inputs a run from which on a batch says which way of running is faster."""
 ROUNDS: Final = 3
 """Batches that each way of running gets before the faster one is kept."""
 
@@ -89,7 +91,8 @@ class Tower:
 
         Queries, which people wait for, are nothing to try ways on.
         """
-        if self._tried or purpose is Purpose.QUERY or len(runs) < self._threads:
+        few = min(map(len, runs)) < LEAST_TRIED or len(runs) < self._threads
+        if self._tried or purpose is Purpose.QUERY or few:
             return self._through(self._kept, runs, feeds)
         with self._measured(sum(map(len, runs))) as compiled:
             return self._through(compiled, runs, feeds)
@@ -142,7 +145,9 @@ class OpenVinoTowers:
         out = np.empty((len(inputs), self.prepared.description.dimension), np.float32)
         if inputs:
             waiting = self._inputs.queue(modality, inputs, purpose)
-            runs = list(waiting.runs(self.prepared.towers[modality].batch))
+            # Queries, which share the processors with what answers them, are kept together.
+            beside = 1 if purpose is Purpose.QUERY else self._threads
+            runs = waiting.runs(self.prepared.towers[modality].batch, beside=beside)
             for chosen, vectors in zip(
                 runs, self._tower(modality)(runs, waiting.feeds, purpose=purpose), strict=True
             ):

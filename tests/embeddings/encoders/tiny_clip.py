@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.utils import logging as transformers_logging
 
-from benchmarks.full_size_clip import byte_letters
 from embeddings.encoders.families.clip import bpe_tokenizer
 
 CONTEXT_LENGTH = 24
@@ -22,7 +22,7 @@ MERGES = [("t", "h"), ("th", "e</w>"), ("a", "n"), ("an", "d</w>"), ("r", "e"), 
 
 def vocabulary() -> dict[str, int]:
     """Bytes, bytes at the end of a word, a few merges, and the two special tokens."""
-    letters = byte_letters()
+    letters = bytes_to_unicode().values()  # type: ignore[no-untyped-call]
     tokens = [
         *letters,
         *(f"{letter}</w>" for letter in letters),

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.mixed import Kept, code, kept, mixed_row
-from benchmarks.products import write_products
+from benchmarks.catalogues import Kept, code, kept, mixed_row, write_products
 from search.evaluation.qrels import Half, JudgedQuery, Kind, QrelsError, read_qrels
 
 ROOT = Path(__file__).resolve().parents[3]

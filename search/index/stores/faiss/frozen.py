@@ -115,7 +115,7 @@ class State:
         vectors = np.zeros((ids.size, self.segment.vectors.shape[1]), dtype=np.float16)
         rows = self.rows_of(ids)
         present = rows >= 0
-        vectors[present] = self.segment.vectors[rows[present]]
+        vectors[present] = self.segment.fetch(rows[present])
         delta_ids, delta_rows = self._delta_by_id
         new = np.flatnonzero(~present)
         places = places_in(delta_ids, ids[new])

@@ -128,7 +128,7 @@ def _search_index(
         if near.size < min(k, allowed.count):  # too few allowed rows on the way to the query
             answers += _scan(allowed, query[None], k)
         else:
-            scores = exact_scores(segment.vectors[near], query)
+            scores = exact_scores(segment.fetch(near), query)
             answers.append(best(segment.row_ids[near], scores, k))
     return answers
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import weakref
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,27 @@ LIVE: Final = "live.npy"
 """uint8: a bit a row, least significant first; 0 where the row was dead already."""
 INDEX: Final = "index.faiss"
 """Absent where the kind is exact."""
+FEW_ROWS: Final = 256
+"""Rows that are read one by one rather than through the map."""
+
+
+class RowFile:
+    """Rows of a mapped file, read past the map.
+
+    Where one page of a map is touched the system maps 16, and all count as the process's memory: a
+    few hundred queries, which read a few rows each, would have the whole file.
+    """
+
+    def __init__(self, path: Path, mapped: Any) -> None:
+        self._start, self._width, self._dtype = mapped.offset, mapped.strides[0], mapped.dtype
+        self._descriptor = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, rows: NDArray[np.int64]) -> Halves:
+        """The rows, at least one."""
+        starts = (self._start + self._width * rows).tolist()
+        read = b"".join(os.pread(self._descriptor, self._width, start) for start in starts)
+        return np.frombuffer(read, self._dtype).reshape(rows.size, -1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -36,6 +59,9 @@ class Segment:
     kind: Kind
     row_ids: Ids
     vectors: Halves
+    """Mapped."""
+    rows: RowFile | None
+    """The same, where they are in a file."""
     live: Mask
     """As of the snapshot."""
     index: AnnIndex | None
@@ -56,6 +82,7 @@ class Segment:
             kind=Kind.EXACT,
             row_ids=no_ids,
             vectors=no_vectors,
+            rows=None,
             live=np.empty(0, np.bool_),
             index=None,
             block=ExactBlock.of(no_ids, no_vectors),
@@ -74,6 +101,7 @@ class Segment:
                 raise StoreError(f"{'; '.join(damage)}: run rebuild_index.")
             row_ids: Ids = np.load(folder / ROW_IDS, mmap_mode="r")
             vectors: Halves = np.load(folder / VECTORS, mmap_mode="r")
+            rows = RowFile(folder / VECTORS, vectors)
             bits = np.load(folder / LIVE)
             index = None if kind is Kind.EXACT else AnnIndex.open(folder / INDEX, kind)
         except (OSError, ValueError, RuntimeError) as exc:
@@ -89,12 +117,19 @@ class Segment:
             kind=kind,
             row_ids=row_ids,
             vectors=vectors,
+            rows=rows,
             live=live,
             index=index,
             block=ExactBlock.of(row_ids, vectors) if index is None else None,
             sorted_ids=sorted_ids,
             sorted_rows=sorted_rows,
         )
+
+    def fetch(self, rows: NDArray[np.int64]) -> Halves:
+        """Vectors of `rows`, in that order."""
+        if self.rows is not None and 0 < rows.size <= FEW_ROWS:
+            return self.rows.read(rows)
+        return self.vectors[rows]
 
     @cached_property
     def sampled_rows(self) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from search.index.stores.faiss import plan
+from search.index.stores.faiss.segment import VECTORS
 from search.index.stores.faiss.snapshot import MANIFEST
 from search.index.stores.faiss.store import FaissStore
 from tests.search.index.stores.clusters import clustered, keys
@@ -52,6 +53,25 @@ def test_a_new_process_serves_the_snapshot(written: FaissStore, tmp_path: Path) 
     assert store.position() == 5
     assert store.stats() == written.stats()
     assert store.sample().tolist() == written.sample().tolist()
+
+
+def test_reading_a_few_vectors_does_not_make_the_file_this_processs_memory(
+    written: FaissStore, tmp_path: Path
+) -> None:
+    store, file = opened(tmp_path), snapshot_folders(tmp_path)[-1] / VECTORS
+    before = mapped_kilobytes(file)
+
+    few = store.fetch(np.arange(100))
+    assert mapped_kilobytes(file) == before
+    many = store.fetch(np.arange(ROWS))  # through the map
+    assert mapped_kilobytes(file) > before
+    assert few.tolist() == many[:100].tolist() == written.fetch(np.arange(ROWS))[:100].tolist()
+
+
+def mapped_kilobytes(file: Path) -> int:
+    """Of a mapped file, what this process has in memory."""
+    maps = Path("/proc/self/smaps").read_text().split(str(file))
+    return sum(int(after.split("Rss:")[1].split()[0]) for after in maps[1:])
 
 
 def test_refresh_shows_nothing_before_commit(written: FaissStore, tmp_path: Path) -> None:
