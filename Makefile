@@ -1,6 +1,6 @@
 # make run   web server and worker on http://127.0.0.1:8000/ (HOST, PORT and MMSEARCH_* apply)
 # make test  everything that must hold before a change is merged
-# make test-scale  the same tests, and those of several hosts, on PostgreSQL and Redis
+# make test-scale  what asks a database, and several hosts, on PostgreSQL and Redis
 # make format  let ruff mend what it can
 # make install  what `make run` needs, without starting; install-all: for any model
 # make benchmark  measure against the naive design; writes docs/PERFORMANCE_REPORT.md

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import itertools
 import shutil
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,15 +25,40 @@ from embeddings.opening import open_space
 from search.index.item_columns import reset_columns
 from tests.databases import on_servers
 
+TESTS = Path(__file__).parent
+WITHOUT_DATABASE = ("embeddings/encoders/", "search/index/stores/", "project/test_crash.py")
+"""Where a test has none, unless it asks for one: on servers it would do the same again."""
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests that need servers to `make test-scale`, and say how many were left."""
-    apart = [] if on_servers() else [item for item in items if item.get_closest_marker("servers")]
+    """Leave tests to the run that they are for, say how many, and begin with the long ones."""
+    apart = [item for item in items if _is_of_other_run(item)]
     if apart:
         config.hook.pytest_deselected(items=apart)
         items[:] = [item for item in items if item not in apart]
+    # A file is run by one process: a long one that came last would leave the others idle.
+    patience: dict[Path, float] = defaultdict(float)
+    for item in items:
+        patience[item.path] = max(patience[item.path], _patience(item))
+    items.sort(key=lambda item: -patience[item.path])
+
+
+def _is_of_other_run(item: pytest.Item) -> bool:
+    """Whether `make test-scale`, or on servers `make test`, runs it."""
+    if not on_servers():
+        return item.get_closest_marker("servers") is not None
+    path = item.path.relative_to(TESTS).as_posix()
+    is_marked = item.get_closest_marker("servers") or item.get_closest_marker("django_db")
+    asks_database = is_marked or "db" in getattr(item, "fixturenames", ())
+    return path.startswith(WITHOUT_DATABASE) and not asks_database
+
+
+def _patience(item: pytest.Item) -> float:
+    """Seconds that a test says it may take; 0 where it says nothing."""
+    marker = item.get_closest_marker("timeout")
+    return 0.0 if marker is None else float(marker.args[0])
 
 
 def picture(

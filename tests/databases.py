@@ -32,9 +32,24 @@ def servers_of(data: Path) -> dict[str, str]:
 
 def database_of(data: Path) -> str:
     """The address of a database on the given PostgreSQL, made if absent."""
-    server, name = os.environ["TESTS_DATABASE_URL"], f"mmsearch_{_digest(data)[:12]}"
+    server, name = os.environ["TESTS_DATABASE_URL"], _name(data)
     _ensure_database(server, name)
     return f"{server}/{name}"
+
+
+def copy_database(data: Path, target: Path) -> None:
+    """Make the database of one data folder, which nobody may use now, that of another."""
+    import psycopg
+    from psycopg import sql
+
+    names = [sql.Identifier(_name(each)) for each in (target, data)]
+    with psycopg.connect(f"{os.environ['TESTS_DATABASE_URL']}/postgres", autocommit=True) as server:
+        server.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(names[0]))
+        server.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+
+
+def _name(data: Path) -> str:
+    return f"mmsearch_{_digest(data)[:12]}"
 
 
 def _digest(data: Path) -> str:

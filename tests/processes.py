@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
 
 from benchmarks.servers import database_rows
-from tests.databases import servers_of
+from tests.databases import copy_database, on_servers, servers_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PATIENCE = 180.0
@@ -38,7 +41,14 @@ def settings_of(data: Path) -> dict[str, str]:
 class Installation:
     """Commands, workers and searchers on one data directory."""
 
-    def __init__(self, data: Path, **environment: str) -> None:
+    def __init__(
+        self,
+        data: Path,
+        *,
+        made: Literal["by a copy", "anew", "before"] = "by a copy",
+        **environment: str,
+    ) -> None:
+        """Its space is open: as in another, or by its own migrations, or it was so already."""
         self.data = data
         self.environment = {
             **os.environ,
@@ -48,8 +58,11 @@ class Installation:
         }
         file = f"sqlite:///{data / 'mmsearch.sqlite3'}"
         self.database_url = self.environment.get("MMSEARCH_DATABASE_URL") or file
-        self.manage("migrate", "-v0")
-        self.manage("open_space")
+        if made == "anew":
+            self.manage("migrate", "-v0")
+            self.manage("open_space")
+        elif made == "by a copy":
+            copy_opened(data)
 
     def manage(self, *arguments: str, status: int = 0) -> str:
         """Run a management command; returns what it printed."""
@@ -126,6 +139,22 @@ class Installation:
             writer.writeheader()
             writer.writerows(rows)
         return path
+
+
+def copy_opened(data: Path) -> None:
+    """Fill a data folder, and its database on servers, with what a first start leaves."""
+    opened = Path(_opened().name)
+    if on_servers():
+        copy_database(opened, data)
+    shutil.copytree(opened, data, dirs_exist_ok=True)
+
+
+@functools.cache
+def _opened() -> tempfile.TemporaryDirectory[str]:
+    """The data folder that copies are made of, gone with this process."""
+    folder = tempfile.TemporaryDirectory(prefix="mmsearch-opened-")
+    Installation(Path(folder.name), made="anew")
+    return folder
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

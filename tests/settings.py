@@ -29,15 +29,20 @@ if "TESTS_PID" not in os.environ or "pytest" in sys.modules:
     os.environ.update(servers_of(Path(os.environ["MMSEARCH_DATA_DIR"])))
     atexit.register(_remove, os.environ["MMSEARCH_DATA_DIR"], os.getpid())
 
+# Hundreds of processes start: not each compiles the whole application anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # Milvus's client would otherwise meddle with every child of a process that has it.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 from mmsearch_project.settings import *  # noqa: E402, F403
 from mmsearch_project.settings import DATABASES, MMSEARCH_DATA_DIR  # noqa: E402
 
-# A file, as in real use, so that threads and processes meet on it.
+# A file, as in real use, so that threads and processes meet on it. Processes are killed here,
+# machines are not: nothing waits for the disk.
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["TEST"] = {"NAME": Path(MMSEARCH_DATA_DIR) / "test.sqlite3"}
+    DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 MMSEARCH_ENCODER = {"BACKEND": "tests.encoders.ColourEncoder", "OPTIONS": {}}
 MMSEARCH_MODEL = os.environ.get("MMSEARCH_MODEL", "colour")

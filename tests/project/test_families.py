@@ -1,98 +1,118 @@
-"""A model of each family from a hub, through the processes of `make run`, to a search."""
+"""A model of each family through the processes of `make run` to a search.
+
+One installation serves them all. Its first start downloads a text model and prepares it with the
+pictures of a directory. The models of each family, from the hub and from a directory, are prepared
+by `manage.py prepare_model` and then opened, one after another.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
-import signal
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
 from benchmarks.load import picture_form
+from benchmarks.material import ROOT
+from benchmarks.servers import Ours
 from tests.databases import servers_of
-from tests.embeddings.encoders.fake_hub import NAME, fake_hub
-from tests.embeddings.encoders.tiny_families import BUILDERS, clip, sentences
-from tests.project.test_supervisor import ROOT, free_port, wait_for
+from tests.embeddings.encoders.fake_hub import NAME, hub_of
+from tests.embeddings.encoders.tiny_families import BUILDERS, sentences
+from tests.switching import ASKED, answers
 
-PATIENCE = 900.0
-"""Seconds for preparing a model, and for what follows: ten on an idle machine."""
-pytestmark = pytest.mark.timeout(2 * PATIENCE)
+pytestmark = pytest.mark.timeout(900)
 
-ITEMS = {"fox": "the red fox", "boat": "a blue boat at sea", "night": "snow in the night"}
+ITEMS: Final = {"fox": "the red fox", "boat": "a blue boat at sea", "night": "snow in the night"}
+HUB: Final = {family: f"team/{family.replace(' ', '-')}" for family in BUILDERS}
+"""What the model of each family is called on the hub."""
+PREPARE: Final = """
+import sys
+import django
+from django.core.management import call_command
 
-
-class Server:
-    """A running installation of its own."""
-
-    def __init__(self, port: int, process: psutil.Popen, log: Path) -> None:
-        self.port = port
-        self.process = process
-        self.log = log
-
-    def ask(self, path: str, body: bytes | None = None, kind: str = "") -> dict[str, Any]:
-        """The answer to a body of that type, or to none."""
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.port}{path}", data=body, headers={"Content-Type": kind}
-        )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            answer: dict[str, Any] = json.load(response)
-            return answer
-
-    def all_indexed(self) -> bool:
-        stats = self.ask("/stats/")
-        return bool(stats["items"] == len(ITEMS) and not stats["pending"] and not stats["failed"])
+django.setup()
+for model, *options in map(str.split, sys.argv[1:]):
+    call_command("prepare_model", model, *options)
+"""
+"""`prepare_model` again and again in one process, since importing torch takes seconds."""
 
 
-@contextlib.contextmanager
-def served(model: str, data: Path, endpoint: str) -> Iterator[Server]:
-    """`python -m mmsearch_project`, as `make run` starts it, ready to be asked."""
-    foreign = ("MMSEARCH_", "HF_", "DJANGO_")
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
-    port = free_port()
-    data.mkdir()
-    environ |= {
-        "MMSEARCH_MODEL": model,
-        "MMSEARCH_DATA_DIR": str(data),
-        **servers_of(data),
-        "MMSEARCH_DEMO": "0",
-        "PORT": str(port),
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(data / "hub"),
-    }
-    with (data / "log").open("wb") as log:
-        process = psutil.Popen(
-            [sys.executable, "-m", "mmsearch_project"],
-            cwd=ROOT,
-            env=environ,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-    server = Server(port, process, data / "log")
-    try:
-        wait_for(
-            lambda: "Ready: " in server.log.read_text() or process.poll() is not None,
-            "Ready",
-            PATIENCE,
-        )
-        assert "Ready: " in server.log.read_text(), server.log.read_text()
-        yield server
-    finally:
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
-        for left in [*process.children(recursive=True), process] if process.is_running() else []:
-            left.kill()
+@pytest.fixture(scope="module")
+def directories(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model of each family."""
+    folder = tmp_path_factory.mktemp("models")
+    return {family: build(folder / Path(HUB[family]).name) for family, build in BUILDERS.items()}
+
+
+@pytest.fixture(scope="module")
+def pair(directories: dict[str, Path]) -> str:
+    """A text model of the hub, and the pictures of a directory."""
+    return f"{NAME}+{directories['clip']}"
+
+
+@pytest.fixture(scope="module")
+def ours(
+    tmp_path_factory: pytest.TempPathFactory, directories: dict[str, Path], pair: str
+) -> Iterator[Ours]:
+    """Started with the pair, filled; all other models are prepared."""
+    folder = tmp_path_factory.mktemp("families")
+    models = {HUB[family]: directory for family, directory in directories.items()}
+    models[NAME] = sentences(folder / "sentences")
+    with hub_of(models) as (endpoint, _asked):
+        data = folder / "data"
+        hub = {"HF_ENDPOINT": endpoint, "HF_HOME": str(folder / "hub"), "HF_HUB_OFFLINE": "0"}
+        with Ours(data, model=pair, **hub, **servers_of(data)) as running:
+            running.start()
+            fill(running)
+            prepare(
+                running, [*HUB.values(), *(f"{d} --precision fp32" for d in directories.values())]
+            )
+            yield running
+
+
+def fill(ours: Ours) -> None:
+    """Items come in and are embedded."""
+    for item, caption in ITEMS.items():
+        form = picture_form(item, picture(item), item_id=item, text_caption=caption)
+        assert ours.ask("POST", "/ingest_stream/", *form)[0] in {200, 201}
+    ours.wait(lambda: ours.get("/stats/")["indexed"] == len(ITEMS), "all vectors", poll=0.2)
+
+
+def prepare(ours: Ours, commands: list[str]) -> None:
+    """Run `prepare_model` with each: by default in all precisions, of which the fastest is kept."""
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE, *commands],
+        cwd=ROOT,
+        env=ours.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def prove(ours: Ours, model: str) -> None:
+    """Once the model answers, an item's own caption and its own picture find it first."""
+    ours.manage("open_space", model, "--wait")
+    assert answers(ours) == model
+    for item, caption in ITEMS.items():
+        assert ours.found(caption)[0] == item
+        status, found = ours.ask("POST", "/search_image/", *picture_form(item, picture(item)))
+        assert (status, json.loads(found)["results"][0]["item_id"]) == (200, item)
+
+
+def prove_by_meaning(ours: Ours) -> None:
+    """The words play no part: where texts and queries have one prompt, equal ones are nearest."""
+    for item, caption in ITEMS.items():
+        answer = ours.post("/api/v1/search/", {"q": caption, **ASKED})
+        assert answer["results"][0]["item_id"] == item
 
 
 def picture(item: str) -> bytes:
@@ -104,31 +124,21 @@ def picture(item: str) -> bytes:
     return written.getvalue()
 
 
-def prove(model: str, data: Path, endpoint: str) -> None:
-    """Items come in; an item's own caption, and its own picture, find it first."""
-    with served(model, data, endpoint) as server:
-        for item, caption in ITEMS.items():
-            form = picture_form(item, picture(item), item_id=item, text_caption=caption)
-            server.ask("/ingest_stream/", *form)
-        wait_for(server.all_indexed, "vectors", PATIENCE)
-        for item, caption in ITEMS.items():
-            words = json.dumps({"query_text": caption}).encode()
-            for answer in (
-                server.ask("/search_text/", words, "application/json"),
-                server.ask("/search_image/", *picture_form(item, picture(item))),
-            ):
-                assert answer["results"][0]["item_id"] == item
+def test_a_text_model_from_the_hub_is_searched_beside_a_directorys_pictures(
+    ours: Ours, pair: str
+) -> None:
+    prove(ours, pair)
 
 
 @pytest.mark.parametrize("family", BUILDERS)
-def test_a_model_of_each_family_goes_from_the_hub_to_a_search(family: str, tmp_path: Path) -> None:
-    with fake_hub(BUILDERS[family](tmp_path / "hub")) as (endpoint, _asked):
-        prove(NAME, tmp_path / "data", endpoint)
+def test_a_model_of_each_family_goes_from_the_hub_to_a_search(ours: Ours, family: str) -> None:
+    prove(ours, HUB[family])
+    prove_by_meaning(ours)
 
 
-def test_a_text_model_from_the_hub_is_searched_beside_a_directorys_pictures(
-    tmp_path: Path,
+@pytest.mark.parametrize("family", BUILDERS)
+def test_a_directory_of_each_family_goes_to_a_search(
+    ours: Ours, directories: dict[str, Path], family: str
 ) -> None:
-    pictures = clip(tmp_path / "clip")
-    with fake_hub(sentences(tmp_path / "hub")) as (endpoint, _asked):
-        prove(f"{NAME}+{pictures}", tmp_path / "data", endpoint)
+    prove(ours, str(directories[family]))
+    prove_by_meaning(ours)

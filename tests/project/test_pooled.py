@@ -28,6 +28,7 @@ def test_items_come_in_and_are_found_and_nothing_is_kept_between_transactions(
     name = database_of(tmp_path).rpartition("/")[2]
     installation = Installation(
         tmp_path,
+        made="anew",
         MMSEARCH_DATABASE_URL=f"{pool.url.rpartition('/')[0]}/{name}",
         MMSEARCH_DATABASE_POOLED="1",
     )

@@ -78,10 +78,6 @@ def test_a_start_with_another_model_never_makes_search_emptier(tmp_path: Path) -
     def start(chosen: str, **more: str) -> Ours:
         return Ours(data, model=chosen, **settings_of(data), **more)
 
-    def answers(ours: Ours) -> str:
-        (active,) = [m for m, each in switching.spaces(ours).items() if each["state"] == "active"]
-        return active
-
     with start(model) as ours:
         ours.start()
         switching.fill(ours, 100)
@@ -90,16 +86,16 @@ def test_a_start_with_another_model_never_makes_search_emptier(tmp_path: Path) -
     with start(other, TESTS_DELAY="4") as ours:
         ours.start()
         assert ours.found("a thing", top_n=100) == before
-        assert answers(ours) == model
-        ours.wait(lambda: answers(ours) == other, f"{other} to take over", poll=0.5)
+        assert switching.answers(ours) == model
+        ours.wait(lambda: switching.answers(ours) == other, f"{other} to take over", poll=0.5)
         assert len(ours.found("a thing", top_n=100)) == 100
         ours.manage("rollback_space")
     with start(other) as ours:  # as configured before: the hand that rolled back decides
         ours.start()
         opened = "SELECT count(*) FROM embeddings_spaceopening"
         ours.wait(lambda: ours.rows(opened)[0][0] == 0, "the worker to look at the model")
-        assert answers(ours) == model
+        assert switching.answers(ours) == model
         assert ours.found("a thing", top_n=100) == before
     with start(model) as ours:
         ours.start()
-        assert answers(ours) == model
+        assert switching.answers(ours) == model

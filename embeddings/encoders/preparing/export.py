@@ -145,13 +145,13 @@ class _Export:
                     yield name, TorchNetwork(network, name, self.device)
             return
         feeds = networks.calibration(self._inputs, modality, self.samples.get(modality, ()))
+        full = networks.convert(self._torch[modality], modality, self._inputs)
         for name, make in networks.precisions().items():
             if precision in (None, name) and (feeds or name == "fp32"):
                 self._say(f"{modality}: making {name}")
                 path = folder / f"{modality}.{name}.xml"
-                # Anew for each, since quantising changes a network in place.
-                full = networks.convert(self._torch[modality], modality, self._inputs)
-                networks.save(make(full, feeds), path, name)
+                # Of a copy, which shares the weights: quantising changes a network in place.
+                networks.save(make(full.clone(), feeds), path, name)
                 yield name, Compiled(path, name, threads=usable_processors(), streams=1)
 
     def _complete(self, folder: Path, towers: Mapping[Modality, PreparedTower]) -> Prepared:

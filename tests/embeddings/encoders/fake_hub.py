@@ -1,24 +1,33 @@
-"""A model hub on this machine: one model, served as huggingface_hub asks for it."""
+"""A model hub on this machine: its models are served as huggingface_hub asks for them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "team/tiny"
 
 
-class Handler(BaseHTTPRequestHandler):
-    """Answers for the files in `directory`; `asked` lists what was fetched."""
+def commit_of(model: str) -> str:
+    """The one revision of a model."""
+    return hashlib.sha1(model.encode(), usedforsecurity=False).hexdigest()
 
-    directory: Path
+
+COMMIT = commit_of(NAME)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers for the directories in `models`, by name; `asked` lists what was fetched."""
+
+    models: Mapping[str, Path]
     asked: list[str]
+    commit = ""
+    """Of the model that is asked for."""
 
     def do_HEAD(self) -> None:
         self._answer(with_body=False)
@@ -28,26 +37,37 @@ class Handler(BaseHTTPRequestHandler):
 
     def _answer(self, *, with_body: bool) -> None:
         path = self.path.partition("?")[0]
+        for name, directory in self.models.items():
+            if f"{path}/".startswith((f"/api/models/{name}/", f"/{name}/resolve/")):
+                self.commit = commit_of(name)
+                self._answer_for(name, directory, path, with_body=with_body)
+                return
+        self._unknown()
+
+    def _answer_for(self, model: str, directory: Path, path: str, *, with_body: bool) -> None:
         files = sorted(
-            file.relative_to(self.directory).as_posix()
-            for file in self.directory.rglob("*")
+            file.relative_to(directory).as_posix()
+            for file in directory.rglob("*")
             if file.is_file()
         )
-        if path == f"/api/models/{NAME}" or path.startswith(f"/api/models/{NAME}/revision/"):
+        if path == f"/api/models/{model}" or path.startswith(f"/api/models/{model}/revision/"):
             siblings = [{"rfilename": name} for name in files]
-            self._json({"id": NAME, "sha": COMMIT, "siblings": siblings})
-        elif path.startswith(f"/api/models/{NAME}/tree/"):
-            self._json([self._entry(name) for name in files])
-        elif path.startswith(f"/{NAME}/resolve/") and path.split("/", 5)[-1] in files:
-            self._file(self.directory / path.split("/", 5)[-1], with_body=with_body)
+            self._json({"id": model, "sha": self.commit, "siblings": siblings})
+        elif path.startswith(f"/api/models/{model}/tree/"):
+            self._json([self._entry(directory, name) for name in files])
+        elif path.startswith(f"/{model}/resolve/") and path.split("/", 5)[-1] in files:
+            self._file(directory, path.split("/", 5)[-1], with_body=with_body)
         else:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "RepoNotFound")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self._unknown()
 
-    def _entry(self, name: str) -> dict[str, object]:
-        path = self.directory / name
+    def _unknown(self) -> None:
+        self.send_response(404)
+        self.send_header("X-Error-Code", "RepoNotFound")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _entry(self, directory: Path, name: str) -> dict[str, object]:
+        path = directory / name
         return {
             "type": "file",
             "path": name,
@@ -58,10 +78,10 @@ class Handler(BaseHTTPRequestHandler):
     def _json(self, value: object) -> None:
         self._bytes(json.dumps(value).encode(), "application/json")
 
-    def _file(self, path: Path, *, with_body: bool) -> None:
-        content = path.read_bytes()
+    def _file(self, directory: Path, name: str, *, with_body: bool) -> None:
+        content = (directory / name).read_bytes()
         if with_body:
-            self.asked.append(path.relative_to(self.directory).as_posix())
+            self.asked.append(name)
         self._bytes(content, "application/octet-stream", with_body=with_body)
 
     def _bytes(self, content: bytes, kind: str, *, with_body: bool = True) -> None:
@@ -70,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         digest = hashlib.sha1(content, usedforsecurity=False).hexdigest()
         self.send_header("ETag", f'"{digest}"')
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", self.commit)
         self.end_headers()
         if with_body:
             self.wfile.write(content)
@@ -80,10 +100,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def fake_hub(directory: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve `directory` as the model `team/tiny`; yields the address and the names fetched."""
+def hub_of(models: Mapping[str, Path]) -> Iterator[tuple[str, list[str]]]:
+    """Serve directories by the names of models; yields the address and the files fetched."""
     asked: list[str] = []
-    handler = type("Handler", (Handler,), {"directory": directory, "asked": asked})
+    handler = type("Handler", (Handler,), {"models": models, "asked": asked})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -92,3 +112,8 @@ def fake_hub(directory: Path) -> Iterator[tuple[str, list[str]]]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def fake_hub(directory: Path) -> AbstractContextManager[tuple[str, list[str]]]:
+    """Serve `directory` as the model `team/tiny`."""
+    return hub_of({NAME: directory})

@@ -44,6 +44,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     data = tmp_path_factory.mktemp("made")
     installation = Installation(
         data,
+        made="anew",
         MMSEARCH_DATABASE_URL="",
         MMSEARCH_BROKER_URL="",
         DJANGO_SUPERUSER_PASSWORD="correct horse",
@@ -74,7 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def catalogue(made: Path, tmp_path: Path) -> Installation:
     """A copy of it that may be moved."""
     shutil.copytree(made, tmp_path, dirs_exist_ok=True)
-    return Installation(tmp_path, MMSEARCH_DATABASE_URL="", MMSEARCH_BROKER_URL="")
+    return Installation(tmp_path, made="before", MMSEARCH_DATABASE_URL="", MMSEARCH_BROKER_URL="")
 
 
 @pytest.fixture
