@@ -26,6 +26,7 @@ from tests.embeddings.encoders.tiny_clip import build_tiny_clip
 from tests.embeddings.encoders.tiny_families import altclip
 
 PROJECT = Path(__file__).resolve().parents[4]
+pytestmark = pytest.mark.timeout(300)
 
 
 def names(directory: Path) -> list[str]:
