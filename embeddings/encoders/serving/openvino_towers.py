@@ -26,8 +26,8 @@ from embeddings.encoders.serving.openvino_runtime import (
 )
 from embeddings.encoders.serving.tokenization import Tokenizer
 
-LEAST_TRIED: Final = 8
-"""Inputs a run from which on a batch says which way of running is faster."""
+LEAST_TRIED: Final = 16
+"""Inputs from which on a batch says which way of running is faster, in runs of one size."""
 ROUNDS: Final = 3
 """Batches that each way of running gets before the faster one is kept."""
 
@@ -91,8 +91,9 @@ class Tower:
 
         Queries, which people wait for, are nothing to try ways on.
         """
-        few = min(map(len, runs)) < LEAST_TRIED or len(runs) < self._threads
-        if self._tried or purpose is Purpose.QUERY or few:
+        sizes = [len(chosen) for chosen in runs]
+        alike = min(sizes) == max(sizes) and len(runs) >= self._threads
+        if self._tried or purpose is Purpose.QUERY or not alike or sum(sizes) < LEAST_TRIED:
             return self._through(self._kept, runs, feeds)
         with self._measured(sum(map(len, runs))) as compiled:
             return self._through(compiled, runs, feeds)
