@@ -27,7 +27,7 @@ from tests.embeddings.encoders.fake_hub import NAME, hub_of
 from tests.embeddings.encoders.tiny_families import BUILDERS, sentences
 from tests.switching import ASKED, answers
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.servers]  # it takes minutes
 
 ITEMS: Final = {"fox": "the red fox", "boat": "a blue boat at sea", "night": "snow in the night"}
 HUB: Final = {family: f"team/{family.replace(' ', '-')}" for family in BUILDERS}
