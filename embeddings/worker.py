@@ -22,7 +22,6 @@ from embeddings import encoding, jobs
 from embeddings.backends import encoder_of
 from embeddings.change_log import hold_logs, write_lines
 from embeddings.encoders.base import EncoderError, Modality
-from embeddings.encoders.serving.openvino_runtime import return_freed_memory
 from embeddings.encoding import Encoded, Key, Stored
 from embeddings.models import Embedding, EmbeddingSpace
 from embeddings.pace import Pace
@@ -79,7 +78,6 @@ def drain(*, until: Callable[[], bool] = lambda: False) -> DrainReport:
     finally:
         for pool in (readers, encoder):
             pool.shutdown(cancel_futures=True)
-        return_freed_memory()
     report = work.report
     if report.indexed or report.failed:
         elapsed = time.perf_counter() - started

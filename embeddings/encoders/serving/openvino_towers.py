@@ -91,12 +91,16 @@ class Tower:
 
         Queries, which people wait for, are nothing to try ways on.
         """
-        sizes = [len(chosen) for chosen in runs]
-        alike = min(sizes) == max(sizes) and len(runs) >= self._threads
-        if self._tried or purpose is Purpose.QUERY or not alike or sum(sizes) < LEAST_TRIED:
+        if self._tried or purpose is Purpose.QUERY or not self._says_which(runs):
             return self._through(self._kept, runs, feeds)
         with self._measured(sum(map(len, runs))) as compiled:
             return self._through(compiled, runs, feeds)
+
+    def _says_which(self, runs: Sequence[Sequence[int]]) -> bool:
+        """Whether a batch is large and even enough to tell which way is faster."""
+        sizes = [len(chosen) for chosen in runs]
+        even = len(sizes) >= self._threads and min(sizes) == max(sizes)
+        return even and sum(sizes) >= LEAST_TRIED
 
     def _through(
         self, compiled: Compiled, runs: Sequence[Sequence[int]], feeds: Callable[..., Feeds]
