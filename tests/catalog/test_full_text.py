@@ -44,11 +44,11 @@ def test_the_count_is_that_of_the_rows(make_item: MakeItem) -> None:
 
 
 def test_what_is_asked_together_is_found_as_it_is_alone(make_item: MakeItem) -> None:
-    for number in range(5):
-        make_item(title=f"red thing {number}", tags=("small round",))
+    for colour in ("blue", "green", "grey", "white", "black"):
+        make_item(title=f"red and {colour}", tags=("small round",))
     groups = [
         [Pattern(("red",))],
-        [Pattern(("thing", "3")), Pattern(("4",))],
+        [Pattern(("and", "white")), Pattern(("black",))],
         [Pattern(("nothing",))],
         [Pattern(("small", "ro"), prefix=True)],
     ]
