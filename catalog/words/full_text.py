@@ -13,6 +13,11 @@ from django.utils.module_loading import import_string
 
 Ids: TypeAlias = npt.NDArray[np.int64]
 
+EDGE: Final = "|"
+"""Between two fields where terms stand behind one another; no term is a sign like this."""
+BETWEEN_FIELDS: Final = f" || ' {EDGE} ' || "
+"""The same in SQL."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pattern:
@@ -51,6 +56,9 @@ class FullText(Protocol):
 
     def matching_each(self, groups: Sequence[Sequence[Pattern]], *, limit: int) -> list[Ids]:
         """The same of each group by itself."""
+
+    def texts(self, items: Ids) -> tuple[Ids, str]:
+        """Those of `items` (ascending) that there are, and their fields in order, EDGE between."""
 
     def count(self) -> int:
         """How many items there are words of."""

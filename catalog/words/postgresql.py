@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from catalog.words.full_text import Ids, Pattern
+from catalog.words.full_text import BETWEEN_FIELDS, EDGE, Ids, Pattern
 from catalog.words.writing import FIELDS
 
 _TEXT: Final = " || ' ' || ".join(FIELDS)
@@ -22,7 +22,12 @@ _MATCHING: Final = (
     "SELECT item_id FROM (SELECT item_id FROM catalog_itemwords"  # noqa: S608  constants
     f" WHERE {_TERMS} @@ %s::tsquery{{also}} OFFSET 0) AS found ORDER BY item_id LIMIT %s"
 )
-_Value: TypeAlias = str | int | None
+_Value: TypeAlias = str | int | list[int] | None
+_TEXTS: Final = (
+    "SELECT array_agg(item_id ORDER BY item_id),"  # noqa: S608  constants
+    f" string_agg({BETWEEN_FIELDS.join(FIELDS)}, ' {EDGE} ' ORDER BY item_id)"
+    " FROM catalog_itemwords WHERE item_id = ANY(%s)"
+)
 _COUNT: Final = """
 SELECT CASE WHEN reltuples < 10000 THEN (SELECT count(*) FROM catalog_itemwords) ELSE reltuples END
 FROM pg_class WHERE oid = 'catalog_itemwords'::regclass
@@ -85,6 +90,10 @@ class PostgresFullText:
                 found[place].append(number)
         return [np.sort(np.array(keys, dtype=np.int64)) for keys in found]
 
+    def texts(self, items: Ids) -> tuple[Ids, str]:
+        ((keys, texts),) = self._rows(_TEXTS, [items.tolist()])
+        return np.array(keys or [], dtype=np.int64), texts or ""
+
     def count(self) -> int:
         if self._count is None:
             ((count,),) = self._rows(_COUNT)
@@ -115,7 +124,7 @@ def _matching(
     values: list[_Value] = [question]
     also = ""
     if fields or any(len(pattern.terms) > 1 for group in groups for pattern in group):
-        text = " || ' | ' || ".join(fields or FIELDS)
+        text = BETWEEN_FIELDS.join(fields or FIELDS)
         for group in groups:
             either = " OR ".join([f"strpos(' ' || {text} || ' ', %s) > 0"] * len(group))
             also += f" AND ({either})"

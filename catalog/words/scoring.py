@@ -15,7 +15,7 @@ import numpy.typing as npt
 from django.db import connection
 
 from catalog.words.asking import QUALITY, Closeness, Found, Question
-from catalog.words.full_text import Ids, Pattern
+from catalog.words.full_text import EDGE, Ids, Pattern, full_text
 from catalog.words.writing import BREAK, FIELDS
 
 Scores: TypeAlias = npt.NDArray[np.float32]
@@ -43,8 +43,6 @@ _TYPICAL: Final = {
 _K1: Final = 1.2
 _B: Final = 0.4
 """Weaker than in long documents: a long caption is not a worse one."""
-_EDGE: Final = "|"
-"""Between two fields where terms stand behind one another; no term is a sign like this."""
 _IS_EDGE: Final = 1
 _IS_BREAK: Final = 2
 
@@ -113,18 +111,17 @@ class _Texts:
     """The terms of some items behind one another, as numbers: what is not asked for is 0."""
 
     def __init__(self, items: Ids, asked: Iterable[str]) -> None:
-        rows = _read(items)
-        self.items = np.array([key for key, _ in rows], dtype=np.int64)
-        self._written = f" {_EDGE} ".join(["", *(text for _, text in rows), ""]).split()
-        self._number = {_EDGE: _IS_EDGE, BREAK: _IS_BREAK}
+        self.items, texts = full_text(connection).texts(items)
+        self._written = f"{EDGE} {texts} {EDGE}".split()
+        self._number = {EDGE: _IS_EDGE, BREAK: _IS_BREAK}
         for term in asked:
             self._number.setdefault(term, len(self._number) + 1)
         numbers = map(self._number.get, self._written, repeat(0))
         self._terms = np.fromiter(numbers, dtype=np.int32, count=len(self._written))
         self._cell = np.cumsum(self._terms == _IS_EDGE) - 1
         lengths = np.diff(np.flatnonzero(self._terms == _IS_EDGE)) - 1
-        typical = np.tile([_TYPICAL[field] for field in FIELDS], len(rows))
-        weights = np.tile([WEIGHTS[field] for field in FIELDS], len(rows))
+        typical = np.tile([_TYPICAL[field] for field in FIELDS], self.items.size)
+        weights = np.tile([WEIGHTS[field] for field in FIELDS], self.items.size)
         self._weights = weights / (1 - _B + _B * lengths / typical)
 
     def occurrences(self, pattern: Pattern) -> tuple[_Positions, npt.NDArray[np.float64]]:
@@ -191,19 +188,3 @@ class _Texts:
 
 
 _NAMES: Final = (FIELDS.index("title"), FIELDS.index("name"))
-
-
-_FIELDS: Final = f" || ' {_EDGE} ' || ".join(FIELDS)
-
-
-def _read(items: Ids) -> list[tuple[int, str]]:
-    """The items that there are, ascending, each with its fields in one string."""
-    if not items.size:
-        return []
-    keys = ", ".join(map(str, items.tolist()))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT item_id, {_FIELDS} FROM catalog_itemwords"  # noqa: S608  keys are numbers
-            f" WHERE item_id IN ({keys}) ORDER BY item_id"
-        )
-        return list(cursor.fetchall())

@@ -13,7 +13,7 @@ import numpy as np
 from django.db import DatabaseError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from catalog.words.full_text import Ids, Pattern
+from catalog.words.full_text import BETWEEN_FIELDS, EDGE, Ids, Pattern
 from catalog.words.writing import FIELDS
 
 _COLUMNS: Final = ", ".join(FIELDS)
@@ -33,6 +33,16 @@ _TRIGGERS: Final = {
     "catalog_words_delete": f"AFTER DELETE ON catalog_itemwords BEGIN {_REMOVE} END",
     "catalog_words_update": f"AFTER UPDATE ON catalog_itemwords BEGIN {_REMOVE} {_ADD} END",
 }
+# What is many rows comes as one value: the interpreter's lock is let go of and fought for again at
+# every row and at every value of it.
+_MATCHING: Final = (
+    "SELECT group_concat(rowid, ' ') FROM"
+    " (SELECT rowid FROM catalog_words WHERE catalog_words MATCH %s LIMIT %s)"
+)
+_TEXTS: Final = (
+    f"SELECT group_concat(item_id, ' '), group_concat({BETWEEN_FIELDS.join(FIELDS)}, ' {EDGE} ')"  # noqa: S608  constants and keys
+    " FROM (SELECT * FROM catalog_itemwords WHERE item_id IN ({keys}) ORDER BY item_id)"
+)
 _AVERAGES: Final = "SELECT block FROM catalog_words_data WHERE id = 1"
 """FTS5 keeps the number of rows there, as the first of some variable-length integers."""
 
@@ -73,13 +83,18 @@ class SqliteFullText:
         question = " AND ".join(f"({' OR '.join(map(_quoted, group))})" for group in groups)
         if fields:
             question = f"{{{' '.join(fields)}}} : ({question})"
-        statement = "SELECT rowid FROM catalog_words WHERE catalog_words MATCH %s LIMIT %s"
         with self._connection.cursor() as cursor:
-            cursor.execute(statement, [question, -1 if limit is None else limit])
-            return np.fromiter((key for (key,) in cursor.fetchall()), dtype=np.int64)
+            cursor.execute(_MATCHING, [question, -1 if limit is None else limit])
+            return _keys(cursor.fetchone()[0])
 
     def matching_each(self, groups: Sequence[Sequence[Pattern]], *, limit: int) -> list[Ids]:
         return [self.matching([group], limit=limit) for group in groups]
+
+    def texts(self, items: Ids) -> tuple[Ids, str]:
+        with self._connection.cursor() as cursor:
+            cursor.execute(_TEXTS.format(keys=", ".join(map(str, items.tolist()))))
+            keys, texts = cursor.fetchone()
+        return _keys(keys), texts or ""
 
     def count(self) -> int:
         with self._connection.cursor() as cursor:
@@ -104,6 +119,11 @@ class SqliteFullText:
 def _quoted(pattern: Pattern) -> str:
     """A phrase of FTS5's language; terms hold neither quotes nor null characters."""
     return f'"{" ".join(pattern.terms)}"{" *" if pattern.prefix else ""}'
+
+
+def _keys(written: str | None) -> Ids:
+    """Keys with spaces between them; None is none."""
+    return np.fromstring(written or "", dtype=np.int64, sep=" ")
 
 
 def _first_varint(block: bytes) -> int:

@@ -27,35 +27,36 @@ _FIELDS = (
 )
 """What answers show; of an item that comes from here the rest is read when it is asked for."""
 _THEIRS = "FROM {through} t JOIN {tags} g ON g.id = t.tag_id WHERE t.item_id = i.id"
-_TAGS = {  # a list as JSON, which both databases make; SQLite keeps an order only below
+_STATEMENTS = {
+    # One value, as JSON, which both databases make: SQLite's driver lets go of the interpreter's
+    # lock at every row and value. SQLite keeps an order only below.
     "sqlite": (
-        f"SELECT json_group_array(name) FROM (SELECT g.name {_THEIRS} ORDER BY g.name)"  # noqa: S608
+        "SELECT json_group_array(json_array({fields}, (SELECT json_group_array(name)"  # noqa: S608
+        f" FROM (SELECT g.name {_THEIRS} ORDER BY g.name)))) FROM {{items}} i"
+        " WHERE i.id IN ({marks})"
     ),
-    "postgresql": f"SELECT json_agg(g.name ORDER BY g.name)::text {_THEIRS}",
+    "postgresql": (
+        "SELECT json_agg(json_build_array({fields}, (SELECT json_agg(g.name ORDER BY g.name)"  # noqa: S608
+        f" {_THEIRS})))::text FROM {{items}} i WHERE i.id IN ({{marks}})"
+    ),
 }
-_STATEMENT = "SELECT {fields}, ({theirs}) FROM {items} i WHERE i.id IN ({marks})"
 
 
 def load_items(pks: Sequence[int]) -> dict[int, tuple[Item, tuple[str, ...]]]:
     """Items by key, each with the names of its tags in alphabetical order; absent ones are not."""
     if not pks:
         return {}
-    theirs = _TAGS[connection.vendor].format(
-        through=Item.tags.through._meta.db_table, tags=Tag._meta.db_table
-    )
-    statement = _STATEMENT.format(
+    statement = _STATEMENTS[connection.vendor].format(
+        through=Item.tags.through._meta.db_table,
+        tags=Tag._meta.db_table,
         fields=", ".join(f"i.{field}" for field in _FIELDS),
-        theirs=theirs,
         items=Item._meta.db_table,
         marks=", ".join(["%s"] * len(pks)),
     )
     with connection.cursor() as cursor:
         cursor.execute(statement, list(pks))
-        rows = cursor.fetchall()
+        rows = json.loads(cursor.fetchone()[0] or "[]")
     return {
-        values[0]: (
-            Item.from_db(connection.alias, _FIELDS, values),
-            tuple(json.loads(tags)) if tags else (),
-        )
+        values[0]: (Item.from_db(connection.alias, _FIELDS, values), tuple(tags or ()))
         for *values, tags in rows
     }

@@ -57,7 +57,7 @@ class Selector:
 
 
 class HalfBlock:
-    """float16 vectors in memory, searched exactly. Immutable."""
+    """float16 vectors in memory, searched exactly. Immutable but for `refill`."""
 
     def __init__(self, vectors: Halves) -> None:
         count, dimension = vectors.shape
@@ -66,11 +66,16 @@ class HalfBlock:
         )
         self._index.is_trained = True
         self.vectors: Halves = np.empty((0, dimension), np.float16)
-        """The index's own memory, valid as long as this object."""
+        """The index's own memory, valid as long as this object holds them."""
         if count:
-            self._index.add_sa_codes(np.ascontiguousarray(vectors).view(np.uint8))
-            codes = faiss.rev_swig_ptr(self._index.codes.data(), 2 * vectors.size)
-            self.vectors = codes.view(np.float16).reshape(count, dimension)
+            self.refill(vectors)
+
+    def refill(self, vectors: Halves) -> None:
+        """Hold these, at least one, in place of the others and in their memory."""
+        self._index.reset()
+        self._index.add_sa_codes(np.ascontiguousarray(vectors).view(np.uint8))
+        codes = faiss.rev_swig_ptr(self._index.codes.data(), 2 * vectors.size)
+        self.vectors = codes.view(np.float16).reshape(vectors.shape)
 
     def search(
         self, query: NDArray[np.float32], count: int, selector: Selector | None

@@ -3,16 +3,54 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from search.index.stores.base import Halves, Ids, Matches
+from search.index.stores.base import Halves, Ids, Matches, Scores
 from search.index.stores.faiss.ann import HalfBlock, Selector
 from search.index.stores.ranking import ROUNDING, best, exact_scores
 
 _TIE_SLACK: Final = 16
+
+
+class Near(NamedTuple):
+    """Rows near a query with FAISS's float32 scores, which only choose what is scored again."""
+
+    rows: NDArray[np.int64]
+    scores: Scores
+
+    @classmethod
+    def of(cls, parts: Sequence[Near], k: int) -> Near:
+        """Those of all parts among which the best `k` are; at least one part."""
+        rows = np.concatenate([part.rows for part in parts])
+        scores = np.concatenate([part.scores for part in parts])
+        if rows.size > k:
+            may_be = scores >= np.partition(scores, -k)[-k] - ROUNDING
+            rows, scores = rows[may_be], scores[may_be]
+        return cls(rows, scores)
+
+
+def near(
+    index: HalfBlock,
+    query: NDArray[np.float32],
+    k: int,
+    *,
+    wanted: int,
+    selector: Selector | None = None,
+) -> Near:
+    """Those of the `wanted` > 0 selected rows among which the best `k` are.
+
+    As long as the last one fetched might tie with the k-th, more are fetched.
+    """
+    count = min(k + _TIE_SLACK, wanted)
+    while True:
+        rows, scores = index.search(query, count, selector)
+        if count >= wanted or scores[-1] < scores[k - 1] - ROUNDING:
+            return Near(rows, scores)
+        count = min(4 * count, wanted)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,15 +67,6 @@ class ExactBlock:
     def search(
         self, query: NDArray[np.float32], k: int, *, wanted: int, selector: Selector | None = None
     ) -> Matches:
-        """Best `k` of the `wanted` > 0 selected rows, ties by id included.
-
-        FAISS's float32 scores only choose candidates: as long as the last one fetched might tie
-        with the k-th, more are fetched.
-        """
-        count = min(k + _TIE_SLACK, wanted)
-        while True:
-            rows, scores = self.index.search(query, count, selector)
-            if count >= wanted or scores[-1] < scores[k - 1] - ROUNDING:
-                break
-            count = min(4 * count, wanted)
+        """Best `k` of the `wanted` > 0 selected rows, ties by id included."""
+        rows = near(self.index, query, k, wanted=wanted, selector=selector).rows
         return best(self.ids[rows], exact_scores(self.index.vectors[rows], query), k)

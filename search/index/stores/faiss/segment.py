@@ -129,6 +129,8 @@ class Segment:
         """Vectors of `rows`, in that order."""
         if self.rows is not None and 0 < rows.size <= FEW_ROWS:
             return self.rows.read(rows)
+        if rows.size and (np.diff(rows) == 1).all():  # a run: no copy
+            return self.vectors[rows[0] : rows[-1] + 1]
         return self.vectors[rows]
 
     @cached_property
