@@ -16,8 +16,8 @@ from embeddings.encoders.base import Encoder, EncoderError, Modality, Purpose
 
 Vector = NDArray[np.float32]
 
-MAX_BATCH: Final = 32
-"""Queries encoded at once."""
+MAX_BATCH: Final = 8
+"""Queries encoded at once: a batch of so many fills the processors."""
 REMEMBERED: Final = 1024
 """Query vectors kept for what is asked again."""
 LARGEST_REMEMBERED: Final = 8192
@@ -102,7 +102,8 @@ class Batcher:
         with self._lock:
             waiting = [own, *(entry for entry in self._entries.values() if not entry.is_taken)]
             dropped = [entry for entry in waiting if entry.is_abandoned()]
-            batch = [entry for entry in waiting if entry not in dropped][:MAX_BATCH]
+            batch = [entry for entry in waiting if entry not in dropped]
+            batch = batch[: _power_of_two(min(len(batch), MAX_BATCH))]
             for entry in batch:
                 entry.is_taken = True
             for entry in dropped:
@@ -172,6 +173,11 @@ class Batcher:
         oldest = next(iter(self._entries.values()), None)
         if oldest is not None:
             oldest.woken.set()
+
+
+def _power_of_two(count: int) -> int:
+    """The highest up to `count`: for every size that it meets a network prepares itself."""
+    return 1 << (count.bit_length() - 1) if count else 0
 
 
 class _Entry:

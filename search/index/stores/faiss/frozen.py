@@ -100,7 +100,9 @@ class State:
         else:
             ids = np.concatenate((self.segment.row_ids[living], self._delta_by_id[0]))
         chosen = ids[np.argsort(sample_order(ids))[:SAMPLE]]
-        return self.fetch(chosen).astype(np.float32)
+        vectors = self.fetch(chosen).astype(np.float32)
+        self.segment.let_go_of_pages()
+        return vectors
 
     def fetch(self, ids: Ids) -> Halves:
         """Vectors of `ids`, in that order. Raises StoreError where one is absent."""

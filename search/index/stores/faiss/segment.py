@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import mmap
 import os
 import weakref
 from functools import cached_property
@@ -132,6 +133,12 @@ class Segment:
         if rows.size and (np.diff(rows) == 1).all():  # a run: no copy
             return self.vectors[rows[0] : rows[-1] + 1]
         return self.vectors[rows]
+
+    def let_go_of_pages(self) -> None:
+        """The vectors' file does not count as this process's memory until it is read again."""
+        mapped = getattr(self.vectors, "_mmap", None)
+        if mapped is not None:
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     @cached_property
     def sampled_rows(self) -> NDArray[np.int64]:
