@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -46,11 +47,11 @@ class Unreadable:
     """It is no fault of the item's: later it may be read."""
 
 
-def read(item: Item, modality: Modality) -> Any:
-    """The encoder's input, or Unreadable."""
+def read(encoder: Encoder, item: Item, modality: Modality) -> Any:
+    """The encoder's input, ready to wait for its turn, or Unreadable."""
     part = PARTS[modality]
     try:
-        return part.read(item)
+        value = part.read(item)
     except PicturesUnavailable as exc:
         return Unreadable(str(exc), passes=True)
     except (ImageRefused, OSError) as exc:
@@ -58,6 +59,10 @@ def read(item: Item, modality: Modality) -> Any:
     except Exception as exc:
         logger.exception("Reading the %s of item %d failed", part.name, item.pk)
         reason = f"{type(exc).__name__}: {exc}"
+    else:
+        with contextlib.suppress(Exception):  # then encoding fails, too, and says why
+            value = encoder.ready(modality, value)
+        return value
     return Unreadable(f"The {part.name} cannot be read: {reason}")
 
 

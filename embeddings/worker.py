@@ -187,6 +187,7 @@ def usable_spaces() -> list[EmbeddingSpace]:
 def _begin(claim: jobs.Claim, readers: ThreadPoolExecutor) -> _Batch:
     """Look the claim's items up and start reading what they lack."""
     space = claim.space
+    encoder = encoder_of(space)
     items = Item.objects.in_bulk(claim.item_ids)
     stored = Embedding.objects.filter(space=space, item__in=items)
     made_from: dict[Key, str] = {
@@ -199,7 +200,7 @@ def _begin(claim: jobs.Claim, readers: ThreadPoolExecutor) -> _Batch:
         for modality in space.covers
     }
     reading = {
-        (pk, modality): readers.submit(encoding.read, items[pk], modality)
+        (pk, modality): readers.submit(encoding.read, encoder, items[pk], modality)
         for (pk, modality), digest in hashes.items()
         if digest and digest != made_from.get((pk, modality))
     }

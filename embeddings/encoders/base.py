@@ -122,6 +122,14 @@ class Encoder(ABC):
         Returns float32 (len(inputs), d), L2-normalised. Raises EncoderError.
         """
 
+    def ready(self, modality: Modality, value: Any) -> Any:
+        """What :meth:`encode` also takes for an input: the smaller, the more of it may wait.
+
+        Of a picture that has been resized a fifth is left. Raises EncoderError.
+        """
+        del modality
+        return value
+
     def pieces(self, words: Sequence[str]) -> list[int] | None:
         """Into how many tokens the model cuts each word; None where it reads no words.
 

@@ -66,6 +66,10 @@ class Inputs:
     def queue(self, modality: Modality, inputs: Sequence[Any], purpose: Purpose) -> Queue:
         return self._queues[modality](inputs, purpose)
 
+    def ready(self, modality: Modality, value: Any) -> Any:
+        """The contract of `Encoder.ready`."""
+        return self._preprocessing.ready(value) if modality is Modality.IMAGE else value
+
     def pieces(self, words: Sequence[str]) -> list[int]:
         """The contract of `Encoder.pieces`."""
         around, *rows = self._tokenizer().rows(["", *words])

@@ -159,6 +159,10 @@ class OpenVinoTowers:
                 out[chosen] = vectors
         return unit(out)
 
+    def ready(self, modality: Modality, value: Any) -> Any:
+        """The contract of `Encoder.ready`."""
+        return self._inputs.ready(modality, value)
+
     def pieces(self, words: Sequence[str]) -> list[int]:
         """The contract of `Encoder.pieces`."""
         return self._inputs.pieces(words)

@@ -39,6 +39,8 @@ class Towers(Protocol):
         self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
     ) -> Vectors: ...
 
+    def ready(self, modality: Modality, value: Any) -> Any: ...
+
     def pieces(self, words: Sequence[str]) -> list[int]: ...
 
 
@@ -75,6 +77,9 @@ class PreparedEncoder(Encoder):
         self, modality: Modality, inputs: Sequence[Any], *, purpose: Purpose = Purpose.DOCUMENT
     ) -> Vectors:
         return self._load().encode(modality, inputs, purpose=purpose)
+
+    def ready(self, modality: Modality, value: Any) -> Any:
+        return self._load().ready(modality, value)
 
     def pieces(self, words: Sequence[str]) -> list[int] | None:
         return self._load().pieces(words)

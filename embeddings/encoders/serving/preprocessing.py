@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Pixels: TypeAlias = NDArray[np.uint8]
-"""uint8 (n, height, width, 3), RGB."""
+Ready: TypeAlias = Mapping[str, NDArray[Any]]
+"""One picture as the image tower takes it, by the name of the input."""
 
 LONGEST: Final = 8
 """Up to this many times the crop, a picture is resized whole and the bytes equal the reference.
@@ -43,8 +43,13 @@ class Preprocessing(ABC):
     std: tuple[float, float, float]
 
     @abstractmethod
-    def feeds(self, images: Sequence[Image.Image]) -> dict[str, NDArray[Any]]:
-        """The image tower's inputs for pictures of any mode and size, by name."""
+    def ready(self, image: Image.Image) -> Ready:
+        """A picture of any mode and size, resized: often a fraction of its memory."""
+
+    def feeds(self, images: Sequence[Image.Image | Ready]) -> dict[str, NDArray[Any]]:
+        """The image tower's inputs for one picture or more, by name: those of `ready` stacked."""
+        ready = [self.ready(each) if isinstance(each, Image.Image) else each for each in images]
+        return {name: np.stack([each[name] for each in ready]) for name in ready[0]}
 
     def to_json(self) -> dict[str, Any]:
         """Fields as JSON values, for the manifest of a prepared model."""
@@ -75,19 +80,10 @@ class Cropped(Preprocessing):
     crop: tuple[int, int]
     """(height, width) of the network's input, cut from the centre."""
 
-    def feeds(self, images: Sequence[Image.Image]) -> dict[str, NDArray[Any]]:
-        """`pixels` uint8 (n, height, width, 3)."""
-        return {"pixels": self.pixels(images)}
-
-    def pixels(self, images: Sequence[Image.Image]) -> Pixels:
-        """Resize and crop pictures of any mode and size."""
-        batch = np.zeros((len(images), *self.crop, 3), np.uint8)
-        for row, image in zip(batch, images, strict=True):
-            self._place(on_white(image), row)
-        return batch
-
-    def _place(self, image: Image.Image, row: NDArray[np.uint8]) -> None:
-        """Write the centre of the resized `image` into `row`."""
+    def ready(self, image: Image.Image) -> Ready:
+        """`pixels` uint8 (height, width, 3), RGB."""
+        image = on_white(image)
+        pixels = np.zeros((*self.crop, 3), np.uint8)
         width, height = self._resized(image.size)
         top, rows, row_top = _centre(height, self.crop[0])
         left, columns, row_left = _centre(width, self.crop[1])
@@ -99,7 +95,8 @@ class Cropped(Preprocessing):
             x, y = image.width / width, image.height / height
             box = (left * x, top * y, (left + columns) * x, (top + rows) * y)
             cut = image.resize((columns, rows), filtering, box=box)
-        row[row_top : row_top + rows, row_left : row_left + columns] = np.asarray(cut)
+        pixels[row_top : row_top + rows, row_left : row_left + columns] = np.asarray(cut)
+        return {"pixels": pixels}
 
     def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) that a picture of `size` (width, height) is resized to."""
@@ -118,22 +115,21 @@ class Patched(Preprocessing):
     patch_size: int
     max_patches: int
 
-    def feeds(self, images: Sequence[Image.Image]) -> dict[str, NDArray[Any]]:
-        """Patches and how many of them are in the height and in the width of each picture.
+    def ready(self, image: Image.Image) -> Ready:
+        """Patches and how many of them are in the height and in the width of the picture.
 
-        `pixels` uint8 (n, max_patches, patch_size · patch_size · 3), row by row, then zeros;
-        `shapes` int64 (n, 2).
+        `pixels` uint8 (max_patches, patch_size · patch_size · 3), row by row, then zeros; `shapes`
+        int64 (2,).
         """
         side = self.patch_size
-        pixels = np.zeros((len(images), self.max_patches, side * side * 3), np.uint8)
-        shapes = np.array([self.shape(image.size) for image in images], np.int64).reshape(-1, 2)
-        for row, (rows, columns), image in zip(pixels, shapes.tolist(), images, strict=True):
-            resized = on_white(image).resize(
-                (columns * side, rows * side), Image.Resampling(self.resample)
-            )
-            patches = np.asarray(resized).reshape(rows, side, columns, side, 3)
-            row[: rows * columns] = patches.swapaxes(1, 2).reshape(rows * columns, -1)
-        return {"pixels": pixels, "shapes": shapes}
+        rows, columns = self.shape(image.size)
+        resized = on_white(image).resize(
+            (columns * side, rows * side), Image.Resampling(self.resample)
+        )
+        patches = np.asarray(resized).reshape(rows, side, columns, side, 3)
+        pixels = np.zeros((self.max_patches, side * side * 3), np.uint8)
+        pixels[: rows * columns] = patches.swapaxes(1, 2).reshape(rows * columns, -1)
+        return {"pixels": pixels, "shapes": np.array([rows, columns], np.int64)}
 
     def shape(self, size: tuple[int, int]) -> tuple[int, int]:
         """Patches of the height and the width of a picture of `size` (width, height).

@@ -77,6 +77,10 @@ class TorchTowers:
             ) from error
         self._batches[modality] = min(self._batches[modality], max(1, count // 2))
 
+    def ready(self, modality: Modality, value: Any) -> Any:
+        """The contract of `Encoder.ready`."""
+        return self._inputs.ready(modality, value)
+
     def pieces(self, words: Sequence[str]) -> list[int]:
         """The contract of `Encoder.pieces`."""
         return self._inputs.pieces(words)

@@ -249,7 +249,9 @@ class FaissStore(Replica):
     def measure_recall(self, queries: Vectors, k: int = 10) -> float:
         state = self._state
         effort = self._efforts[state.segment.kind]
-        return tuning.measure_recall(state, self._to_search(queries), k, effort=effort)
+        recall = tuning.measure_recall(state, self._to_search(queries), k, effort=effort)
+        state.segment.let_go_of_pages()
+        return recall
 
     def tune(self, *groups: Vectors, k: int = 10) -> Tuning:
         state = self._state
@@ -257,6 +259,7 @@ class FaissStore(Replica):
         self._efforts.read()  # another process may have tuned meanwhile
         previous = self._efforts[kind]
         found = tuning.tune(state, queries, k, previous=previous, target=self._target_recall)
+        state.segment.let_go_of_pages()
         self._efforts.keep(kind, found.effort)
         if found.effort != previous:
             logger.info(

@@ -32,7 +32,7 @@ def from_config(config: dict[str, Any], image_size: int) -> Cropped:
 
 def normalised(preprocessing: Cropped, image: Image.Image) -> np.ndarray:
     """What the reference makes of a picture's bytes, (1, 3, height, width)."""
-    values = (preprocessing.pixels([image]) * preprocessing.scale) - preprocessing.mean
+    values = (preprocessing.feeds([image])["pixels"] * preprocessing.scale) - preprocessing.mean
     return (values / preprocessing.std).transpose(0, 3, 1, 2)
 
 
@@ -70,7 +70,7 @@ def test_bytes_of_a_full_size_picture_equal_the_reference() -> None:
     preprocessing = from_config({}, 224)
     expected = reference({"do_normalize": False, "rescale_factor": 1.0}, image)
 
-    got = preprocessing.pixels([image]).transpose(0, 3, 1, 2)
+    got = preprocessing.feeds([image])["pixels"].transpose(0, 3, 1, 2)
 
     assert preprocessing.crop == (224, 224)
     np.testing.assert_array_equal(got, np.rint(expected).astype(np.uint8))
@@ -82,7 +82,7 @@ def test_a_strip_stays_within_two_bytes_of_the_reference(size: tuple[int, int]) 
     preprocessing = from_config(CONFIGS["shortest edge"], 32)
     config = CONFIGS["shortest edge"] | {"do_normalize": False, "rescale_factor": 1.0}
 
-    got = preprocessing.pixels([image]).transpose(0, 3, 1, 2)
+    got = preprocessing.feeds([image])["pixels"].transpose(0, 3, 1, 2)
 
     np.testing.assert_allclose(got, reference(config, image), rtol=0, atol=2)
 
@@ -92,18 +92,29 @@ def test_other_modes_are_converted(mode: str) -> None:
     image = Image.new("RGB", (50, 40), "white").convert(mode)
     preprocessing = from_config(CONFIGS["shortest edge"], 32)
 
-    assert (preprocessing.pixels([image]) == 255).all()
+    assert (preprocessing.feeds([image])["pixels"] == 255).all()
 
 
 def test_pictures_of_a_batch_do_not_touch_each_other() -> None:
     images = [noise(size) for size in ODD_SIZES]
     preprocessing = from_config(CONFIGS["shortest edge"], 32)
 
-    together = preprocessing.pixels(images)
+    together = preprocessing.feeds(images)["pixels"]
 
     assert together.shape == (len(images), 32, 32, 3)
     for row, image in zip(together, images, strict=True):
-        np.testing.assert_array_equal(row, preprocessing.pixels([image])[0])
+        np.testing.assert_array_equal(row, preprocessing.feeds([image])["pixels"][0])
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=list(CONFIGS))
+def test_a_picture_made_ready_before_is_the_same_to_the_tower(config: dict[str, Any]) -> None:
+    images = [noise(size) for size in ODD_SIZES]
+    preprocessing = from_config(config, 32)
+
+    ready = [preprocessing.ready(image) for image in images]
+
+    for feeds in (preprocessing.feeds(ready), preprocessing.feeds([ready[0], *images[1:]])):
+        np.testing.assert_array_equal(feeds["pixels"], preprocessing.feeds(images)["pixels"])
 
 
 def test_without_a_configuration_clips_own_values_hold() -> None:
