@@ -3,9 +3,10 @@
     python -m benchmarks stores [--vectors N]
 
 Starts PostgreSQL and Milvus from the packages of requirements-scale-dev.txt, puts N vectors of 512
-dimensions into the database, in clusters as a catalogue's are, and has each store filled as the
-worker fills it. Searches go through the contract that `/search_text/` uses, one at a time: what is
-found is compared with the nearest of all. Prints a table.
+dimensions into the database, in clusters as a catalogue's are, and starts the application over it
+with one store after the other: its worker fills each by itself. Searches go through the contract
+that `/search_text/` uses, one at a time: what is found is compared with the nearest of all. Prints
+a table.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,12 +24,13 @@ import numpy as np
 from benchmarks.bare import K, timed
 from benchmarks.figures import describe, table
 from benchmarks.processes import apart, family, memory_mb
+from benchmarks.servers import Ours
 
 if TYPE_CHECKING:
-    from embeddings.models import EmbeddingSpace
     from search.index.space_index import SpaceIndex
     from search.index.stores.base import Vectors
 
+SPACE: Final = "benchmark"
 DIMENSION: Final = 512
 TOPICS: Final = 2_000
 SPREAD: Final = 0.8
@@ -36,6 +39,7 @@ QUERIES: Final = 200
 SHARE: Final = 0.01
 """Of the items that the filter allows."""
 BATCH: Final = 10_000
+POLL: Final = 0.2
 HANDING_OVER: Final = 10.0
 """Seconds until Milvus searches what it has built."""
 COLUMNS: Final = {
@@ -60,16 +64,20 @@ def run_stores(*, vectors: int, say: Callable[[str], None]) -> None:
     rows = []
     with PostgreSQL() as postgresql, Milvus() as milvus, tempfile.TemporaryDirectory() as data:
         servers = {"faiss": None, "pgvector": postgresql.pid, milvus.url: milvus.pid}
+        settings = {
+            "DJANGO_SETTINGS_MODULE": "mmsearch_project.settings",
+            "MMSEARCH_DATA_DIR": data,
+            "MMSEARCH_DATABASE_URL": postgresql.url,
+        }
+        apart(_prepare, settings, vectors)
         for store, pid in servers.items():
             name = store.partition("://")[0]
             say(f"{name}: {vectors:,} vectors")
-            settings = {
-                "DJANGO_SETTINGS_MODULE": "mmsearch_project.settings",
-                "MMSEARCH_DATA_DIR": data,
-                "MMSEARCH_DATABASE_URL": postgresql.url,
-                "MMSEARCH_VECTOR_STORE": store,
-            }
-            row = apart(figures, settings, vectors)
+            settings["MMSEARCH_VECTOR_STORE"] = store
+            began = time.time()
+            with Ours(Path(data), MMSEARCH_SWITCH="manual", **settings) as ours:
+                ours.start()
+                row = apart(figures, settings, vectors, began)
             if pid is not None:
                 row["memory_mb"] = memory_mb(family(pid))
             say(json.dumps({"store": name, **row}))
@@ -82,19 +90,19 @@ def _cell(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def figures(settings: Mapping[str, str], count: int) -> dict[str, float]:
-    """One store's figures; in a process of its own, which `settings` configure."""
-    os.environ.update(settings)
-    import django
+def figures(settings: Mapping[str, str], count: int, began: float) -> dict[str, float]:
+    """One store's figures; in a process of its own, which `settings` configure.
 
-    django.setup()
+    Its application has been starting since `began`, and fills it.
+    """
+    _set_up(settings)
+    from embeddings.models import EmbeddingSpace
     from search.index.space_index import index_of
     from search.index.stores.base import Ids, IdSet
 
-    index = index_of(_space(count))
-    started = time.perf_counter()
-    _fill(index)
-    took = time.perf_counter() - started
+    index = index_of(EmbeddingSpace.objects.get(model=SPACE))
+    _wait_until_filled(index)
+    took = time.time() - began
     (store,) = index.stores.values()
     ids = np.arange(1, count + 1)
     vectors = np.concatenate(list(_batches(count)))
@@ -120,17 +128,22 @@ def figures(settings: Mapping[str, str], count: int) -> dict[str, float]:
     }
 
 
-def _fill(index: SpaceIndex) -> None:
-    """From the database, until it answers by its own index."""
-    from search.index import maintenance
-    from search.index.local_index import LocalIndex
+def _wait_until_filled(index: SpaceIndex) -> None:
+    """Wait for the snapshot of an index in files, or until the store on a server answers."""
+    from search.index.space_index import space_directory
+    from search.index.stores.faiss.snapshot import MANIFEST
+    from search.index.stores.remote.engine import StoreUnavailable
 
-    index.tell()
-    index.catch_up()
+    for modality in index.replicas:
+        while not (space_directory(index.space) / modality.value / MANIFEST).exists():
+            time.sleep(POLL)
+    while True:
+        try:
+            index.sync()
+            break
+        except StoreUnavailable:  # it is being filled
+            time.sleep(POLL)
     _wait_until_built(index)
-    if isinstance(index, LocalIndex):
-        maintenance.compact(index, force=True, threads=2)
-        maintenance.measure_recall(index)
 
 
 def _wait_until_built(index: SpaceIndex) -> None:
@@ -147,26 +160,30 @@ def _wait_until_built(index: SpaceIndex) -> None:
         time.sleep(HANDING_OVER)
 
 
-def _space(count: int) -> EmbeddingSpace:
-    """A space with vectors in the database, made by the first that asks."""
+def _set_up(settings: Mapping[str, str]) -> None:
+    os.environ.update(settings)
+    import django
+
+    django.setup()
+
+
+def _prepare(settings: Mapping[str, str], count: int) -> None:
+    """A space with vectors in the database."""
+    _set_up(settings)
     from django.core.management import call_command
     from django.db import connection
 
     from embeddings.models import EmbeddingSpace
 
     call_command("migrate", verbosity=0)
-    space, is_new = EmbeddingSpace.objects.get_or_create(
-        model="benchmark",
-        defaults={
-            "fingerprint": "benchmark",
-            "source": "benchmark",
-            "dimension": DIMENSION,
-            "modalities": ["text"],
-            "log_start": 1,
-        },
+    space = EmbeddingSpace.objects.create(
+        model=SPACE,
+        fingerprint=SPACE,
+        source=SPACE,
+        dimension=DIMENSION,
+        modalities=["text"],
+        log_start=1,
     )
-    if not is_new:
-        return space
     with connection.cursor() as cursor:
         # Its items are of no account here, and their rows would be most of the work.
         cursor.execute("ALTER TABLE embeddings_embedding DISABLE TRIGGER ALL")
@@ -175,7 +192,6 @@ def _space(count: int) -> EmbeddingSpace:
             for item, vector in enumerate(vectors, 1):
                 copy.write_row((space.pk, item, "text", "", vector.tobytes()))
         cursor.execute("ANALYZE embeddings_embedding")
-    return space
 
 
 def _batches(count: int, *, seed: int = 0) -> Iterator[Vectors]:
