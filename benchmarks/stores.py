@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.bare import K, timed
 from benchmarks.figures import describe, table
 from benchmarks.processes import apart, family, memory_mb
-from benchmarks.servers import Ours
+from benchmarks.servers import BenchmarkError, Ours
 
 if TYPE_CHECKING:
     from search.index.space_index import SpaceIndex
@@ -39,6 +39,10 @@ QUERIES: Final = 200
 SHARE: Final = 0.01
 """Of the items that the filter allows."""
 BATCH: Final = 10_000
+LEAST: Final = 20_000
+"""Vectors; of fewer no snapshot is written."""
+PATIENCE: Final = 3600.0
+"""Seconds within which a store is to be filled."""
 POLL: Final = 0.2
 HANDING_OVER: Final = 10.0
 """Seconds until Milvus searches what it has built."""
@@ -61,6 +65,8 @@ def run_stores(*, vectors: int, say: Callable[[str], None]) -> None:
     """Measure every store and tell the table."""
     from tests.servers import Milvus, PostgreSQL  # packages of their own
 
+    if vectors < LEAST:
+        raise BenchmarkError(f"At least {LEAST:,} vectors: fewer are searched one by one.")
     rows = []
     with PostgreSQL() as postgresql, Milvus() as milvus, tempfile.TemporaryDirectory() as data:
         servers = {"faiss": None, "pgvector": postgresql.pid, milvus.url: milvus.pid}
@@ -134,15 +140,21 @@ def _wait_until_filled(index: SpaceIndex) -> None:
     from search.index.stores.faiss.snapshot import MANIFEST
     from search.index.stores.remote.engine import StoreUnavailable
 
-    for modality in index.replicas:
-        while not (space_directory(index.space) / modality.value / MANIFEST).exists():
-            time.sleep(POLL)
-    while True:
+    def answers() -> bool:
+        folders = [space_directory(index.space) / modality.value for modality in index.replicas]
+        if not all((folder / MANIFEST).exists() for folder in folders):
+            return False
         try:
             index.sync()
-            break
         except StoreUnavailable:  # it is being filled
-            time.sleep(POLL)
+            return False
+        return True
+
+    deadline = time.monotonic() + PATIENCE
+    while not answers():
+        if time.monotonic() > deadline:
+            raise BenchmarkError(f"Not filled after {PATIENCE:,.0f} s: see the application's log.")
+        time.sleep(POLL)
     _wait_until_built(index)
 
 

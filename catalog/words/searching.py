@@ -143,6 +143,8 @@ def _candidates(
     allowed: Ids | None,
 ) -> tuple[Ids, bool]:
     """The items to score, ascending, and whether they are all that have a word."""
+    if not found:
+        return _NONE, True
     rare = [(word, value) for word, value in zip(found, worth, strict=True) if not word.common]
     rare = [(word, value) for word, value in rare if word.items.size]
     common = [word for word in found if word.common]

@@ -31,8 +31,8 @@ _STATEMENTS = {
     # One value, as JSON, which both databases make: SQLite's driver lets go of the interpreter's
     # lock at every row and value. SQLite keeps an order only below.
     "sqlite": (
-        "SELECT json_group_array(json_array({fields}, (SELECT json_group_array(name)"  # noqa: S608
-        f" FROM (SELECT g.name {_THEIRS} ORDER BY g.name)))) FROM {{items}} i"
+        "SELECT json_group_array(json_array({fields}, json((SELECT json_group_array(name)"  # noqa: S608
+        f" FROM (SELECT g.name {_THEIRS} ORDER BY g.name))))) FROM {{items}} i"
         " WHERE i.id IN ({marks})"
     ),
     "postgresql": (

@@ -115,6 +115,14 @@ def test_an_empty_catalogue_answers_with_nothing(space: object) -> None:
     assert (results.hits, results.total) == ((), 0)
 
 
+@pytest.mark.parametrize("text", ["...", "?!", "|", "***"])
+def test_a_text_without_a_word_is_answered_within_a_filter(
+    text: str, indexed_items: dict[str, Item]
+) -> None:
+    query = ask(text, filters=Filters(categories=("warm",)), all=True)
+    assert [hit.item.item_id for hit in search(query).hits] == ["red"]
+
+
 def test_the_index_follows_edits(make_item: Callable[..., Item]) -> None:
     item = make_item(colour="red")
     make_item(colour="green")

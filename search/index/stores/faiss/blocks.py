@@ -33,26 +33,6 @@ class Near(NamedTuple):
         return cls(rows, scores)
 
 
-def near(
-    index: HalfBlock,
-    query: NDArray[np.float32],
-    k: int,
-    *,
-    wanted: int,
-    selector: Selector | None = None,
-) -> Near:
-    """Those of the `wanted` > 0 selected rows among which the best `k` are.
-
-    As long as the last one fetched might tie with the k-th, more are fetched.
-    """
-    count = min(k + _TIE_SLACK, wanted)
-    while True:
-        rows, scores = index.search(query, count, selector)
-        if count >= wanted or scores[-1] < scores[k - 1] - ROUNDING:
-            return Near(rows, scores)
-        count = min(4 * count, wanted)
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class ExactBlock:
     """Vectors with their ids and an exact index over them. Immutable."""
@@ -64,9 +44,29 @@ class ExactBlock:
     def of(cls, ids: Ids, vectors: Halves) -> ExactBlock:
         return cls(ids, HalfBlock(vectors))
 
+    def near(
+        self, query: NDArray[np.float32], k: int, *, wanted: int, selector: Selector | None = None
+    ) -> Near:
+        """Some of the `wanted` > 0 selected rows, the best `k` among them, by score and id.
+
+        As long as the last one fetched might tie with the k-th, more are fetched; of many equal
+        ones no more than `k` are left.
+        """
+        count = min(k + _TIE_SLACK, wanted)
+        while True:
+            rows, scores = self.index.search(query, count, selector)
+            if count >= wanted or scores[-1] < scores[k - 1] - ROUNDING:
+                break
+            count = min(4 * count, wanted)
+        if rows.size > k + _TIE_SLACK:
+            exact = exact_scores(self.index.vectors[rows], query)
+            first = np.lexsort((self.ids[rows], -exact))[:k]
+            rows, scores = rows[first], scores[first]
+        return Near(rows, scores)
+
     def search(
         self, query: NDArray[np.float32], k: int, *, wanted: int, selector: Selector | None = None
     ) -> Matches:
         """Best `k` of the `wanted` > 0 selected rows, ties by id included."""
-        rows = near(self.index, query, k, wanted=wanted, selector=selector).rows
+        rows = self.near(query, k, wanted=wanted, selector=selector).rows
         return best(self.ids[rows], exact_scores(self.index.vectors[rows], query), k)

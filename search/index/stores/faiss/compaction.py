@@ -42,7 +42,7 @@ class _Source:
 
     @classmethod
     def of(cls, state: State) -> _Source:
-        return cls(state, np.concatenate((state.segment.row_ids, state.delta_ids())))
+        return cls(state, np.concatenate((state.segment.row_ids, state.delta_ids)))
 
     def vectors(self, rows: NDArray[np.int64]) -> Halves:
         segment = self.state.segment

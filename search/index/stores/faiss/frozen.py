@@ -50,7 +50,7 @@ class State:
     def _delta_by_id(self) -> tuple[Ids, NDArray[np.int64]]:
         """Live ids of the delta, ascending, and the row of each."""
         rows = np.flatnonzero(self.delta_live)
-        ids = self.delta_ids()[rows]
+        ids = self.delta_ids[rows]
         order = np.argsort(ids)
         return ids[order], rows[order]
 
@@ -78,6 +78,7 @@ class State:
         rows[found[~self.live[rows[found]]]] = -1
         return rows
 
+    @cached_property
     def delta_ids(self) -> Ids:
         return np.concatenate([np.empty(0, np.int64), *(block.ids for block in self.blocks)])
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from search.index.stores.base import Halves, Ids, IdSet, Matches, Scores, Vectors
 from search.index.stores.faiss.ann import BLOCK_ROWS, SCAN_ROWS, AnnIndex, HalfBlock, Mask, Selector
-from search.index.stores.faiss.blocks import Near, near
+from search.index.stores.faiss.blocks import ExactBlock, Near
 from search.index.stores.faiss.frozen import State
 from search.index.stores.faiss.plan import candidates, scan_is_cheaper
 from search.index.stores.ranking import NO_MATCHES, best, exact_scores, merge
@@ -40,7 +40,7 @@ class _Places:
             rows = np.sort(rows[rows >= 0])
         else:
             rows = np.flatnonzero(np.isin(segment.row_ids, ids) & state.live)
-        return cls(rows, np.isin(state.delta_ids(), ids) & state.delta_live, len(segment))
+        return cls(rows, np.isin(state.delta_ids, ids) & state.delta_live, len(segment))
 
     @cached_property
     def selector(self) -> Selector:
@@ -144,12 +144,13 @@ def _scan(allowed: _Allowed, queries: Vectors, k: int) -> list[Matches]:
     size = SCAN_ROWS if len(queries) == 1 else BLOCK_ROWS
     rows, segment = allowed.listed(), allowed.state.segment
     found: list[list[Near]] = [[] for _ in queries]
-    block = HalfBlock(segment.vectors[:0])
+    held = HalfBlock(segment.vectors[:0])
     for start in range(0, rows.size, size):
         part = rows[start : start + size]
-        block.refill(segment.fetch(part))
+        held.refill(segment.fetch(part))
+        block = ExactBlock(segment.row_ids[part], held)
         for parts, query in zip(found, queries, strict=True):
-            places, scores = near(block, query, k, wanted=part.size)
+            places, scores = block.near(query, k, wanted=part.size)
             parts.append(Near(part[places], scores))
     return [
         _best(parts, query, k, segment.row_ids, segment.fetch)
@@ -168,9 +169,9 @@ def _with_delta(allowed: _Allowed, found: list[Matches], queries: Vectors, k: in
             continue
         selector = None if wanted == mask.size else Selector(mask)
         for parts, query in zip(beside, queries, strict=True):
-            places, scores = near(block.index, query, k, wanted=wanted, selector=selector)
+            places, scores = block.near(query, k, wanted=wanted, selector=selector)
             parts.append(Near(start + places, scores))
-    ids = state.delta_ids()
+    ids = state.delta_ids
     return [
         merge(matches, _best(parts, query, k, ids, state.delta_vectors), k)
         for matches, parts, query in zip(found, beside, queries, strict=True)

@@ -84,7 +84,7 @@ class Writer:
     def rebase(self, segment: Segment, compacted: State) -> Writer:
         """A writer over `segment`, made of `compacted`, with what was staged here since then."""
         now = self.freeze(0)
-        ids, rows = now.delta_ids(), len(compacted.delta_live)
+        ids, rows = now.delta_ids, len(compacted.delta_live)
         gone_from_segment = compacted.segment.row_ids[compacted.live & ~now.live]
         gone_from_delta = ids[:rows][compacted.delta_live & ~now.delta_live[:rows]]
         writer = Writer(segment)

@@ -9,6 +9,7 @@ import pytest
 
 from search.index.stores.base import Ids, IdSet, Vectors
 from search.index.stores.faiss import compaction, plan
+from search.index.stores.faiss.blocks import ExactBlock
 from search.index.stores.faiss.store import FaissStore
 from search.index.stores.replica import Replica
 from tests.numpy_store import NumpyStore
@@ -199,6 +200,15 @@ def test_a_duplicate_of_many_items_comes_in_id_order(tmp_path: Path) -> None:
     assert store.compact()
     (compacted,) = store.search(vector, 20)
     assert staged.ids.tolist() == compacted.ids.tolist() == list(range(20))
+
+
+def test_of_many_equal_vectors_a_scan_keeps_no_more_than_are_asked_for() -> None:
+    ids = np.arange(5_000)[::-1].copy()
+    block = ExactBlock.of(ids, np.ones((ids.size, DIMENSION), np.float16))
+    query = np.ones(DIMENSION, np.float32)
+    near = block.near(query, 7, wanted=ids.size)
+    assert ids[near.rows].tolist() == list(range(7))
+    assert block.search(query, 7, wanted=ids.size).ids.tolist() == list(range(7))
 
 
 def test_changes_committed_during_a_compaction_survive_it(
