@@ -6,6 +6,7 @@ import logging
 
 from django.conf import settings
 
+from catalog.resources import return_freed_memory
 from embeddings import per_space
 from embeddings.retiring import free, half_freed
 from embeddings.spaces import live_spaces
@@ -49,6 +50,7 @@ def maintain_index() -> int:
             logger.info("Space %d, %s: %d rows deleted", space.pk, space, deleted)
         for space in remote_index.spaces_to_drop():
             maintenance.delete_index(space)
+    return_freed_memory()
     return written
 
 

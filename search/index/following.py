@@ -10,6 +10,7 @@ from typing import Final
 
 from django.db import close_old_connections, connections
 
+from catalog.resources import return_freed_memory
 from embeddings import per_space, switching
 from embeddings.models import EmbeddingSpace
 from embeddings.presence import Presence, Role
@@ -28,6 +29,8 @@ RECALL_INTERVAL: Final = 600.0
 """Seconds between measurements of recall."""
 NEWS_INTERVAL: Final = 30.0
 """The same after a start or a new snapshot, of which nothing is known yet."""
+RETURN_INTERVAL: Final = 60.0
+"""Seconds between returns of memory that uploads and searches took for a moment."""
 RETRY_INTERVAL: Final = 5.0
 """Seconds to wait after an error."""
 
@@ -46,7 +49,7 @@ class Following:
         self._followed: frozenset[int] = frozenset()
         """Those whose change log is read here."""
         self._warming: threading.Thread | None = None
-        self._measured = time.monotonic()
+        self._measured = self._returned = time.monotonic()
 
     def begin(self) -> None:
         """Load and warm up what answers, then follow; the process counts as serving from now on."""
@@ -90,6 +93,9 @@ class Following:
         self._warm &= kept
         self._followed &= kept
         per_space.let_go(keep=kept)
+        if time.monotonic() - self._returned > RETURN_INTERVAL:
+            self._returned = time.monotonic()
+            return_freed_memory()
         interval = RECALL_INTERVAL if index.is_measured else NEWS_INTERVAL
         if time.monotonic() - self._measured > interval:
             self._measured = time.monotonic()

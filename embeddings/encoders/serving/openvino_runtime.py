@@ -76,13 +76,6 @@ def let_go_of_pages(file: Path) -> None:
             madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), _MADV_PAGEOUT)
 
 
-def return_freed_memory() -> None:
-    """Return what a network let go of to the system; other C libraries than glibc do so anyway."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
 def has_bfloat16() -> bool:
     """Whether the processor computes in bfloat16 itself."""
     return "BF16" in load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -15,13 +15,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from catalog.resources import return_freed_memory
 from embeddings.encoders.base import EncoderError, Modality, Purpose, Vectors, unit
 from embeddings.encoders.finding.prepared import TOKENIZER, Prepared
 from embeddings.encoders.serving.inputs import Feeds, Inputs
 from embeddings.encoders.serving.openvino_runtime import (
     compile_network,
     let_go_of_pages,
-    return_freed_memory,
     usable_processors,
 )
 from embeddings.encoders.serving.tokenization import Tokenizer
