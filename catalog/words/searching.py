@@ -12,12 +12,14 @@ import numpy.typing as npt
 from django.db import connection
 
 from catalog.words import asking, scoring
-from catalog.words.asking import COMMON, Closeness, Found
+from catalog.words.asking import Closeness, Found
 from catalog.words.full_text import FullText, Ids, Pattern, full_text
 from catalog.words.scoring import Kind, Scores
 
 CANDIDATES: Final = 1_000
 """Items that are scored for a query, where the caller says nothing."""
+FEW_ALLOWED: Final = 512
+"""Items that a filter leaves which are all scored: of 1,000 that takes as long as all else."""
 OF_COMMON: Final = 64
 """The same of a query whose words are all common: each costs time, and says little."""
 WORDS_OF_COMMON: Final = 4
@@ -148,7 +150,7 @@ def _candidates(
     rare = [(word, value) for word, value in zip(found, worth, strict=True) if not word.common]
     rare = [(word, value) for word, value in rare if word.items.size]
     common = [word for word in found if word.common]
-    if allowed is not None and allowed.size <= COMMON:
+    if allowed is not None and allowed.size <= FEW_ALLOWED:
         return allowed, True
     if rare:
         items, values = _united(rare)
