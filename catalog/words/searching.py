@@ -18,13 +18,13 @@ from catalog.words.scoring import Kind, Scores
 
 CANDIDATES: Final = 1_000
 """Items that are scored for a query, where the caller says nothing."""
-FEW_ALLOWED: Final = 512
-"""Items that a filter leaves which are all scored: of 1,000 that takes as long as all else."""
 OF_COMMON: Final = 64
 """The same of a query whose words are all common: each costs time, and says little."""
 WORDS_OF_COMMON: Final = 4
 """Of so many common words, the rarest, these items have each: the others say hardly anything, and
 the lists of those who have them are the longest."""
+FEW_ALLOWED: Final = 512
+"""Items that a filter leaves which are all scored: of 1,000 that takes as long as all else."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -211,6 +211,30 @@ def test_of_many_equal_vectors_a_scan_keeps_no_more_than_are_asked_for() -> None
     assert block.search(query, 7, wanted=ids.size).ids.tolist() == list(range(7))
 
 
+def test_measuring_recall_keeps_no_page_of_the_vectors(tmp_path: Path) -> None:
+    store = FaissStore(DIMENSION, tmp_path, key=KEY, exact_rows=100)
+    vectors = clustered(5_000, DIMENSION, seed=4)
+    store.upsert(np.arange(5_000), vectors)
+    store.commit(1)
+    assert store.compact()
+    few = IdSet(np.arange(0, 5_000, 10))
+    store.search(vectors[:1], 10, allowed=few)
+    assert resident_kb("vectors.npy") > 0
+    assert store.measure_recall(vectors[:8]) > 0
+    assert resident_kb("vectors.npy") == 0
+
+
+def resident_kb(name: str) -> int:
+    """Memory that mapped files of this name take of the process."""
+    total, here = 0, False
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
+        if "-" in line.split(" ", 1)[0]:
+            here = line.endswith(f"/{name}")
+        elif here and line.startswith("Rss:"):
+            total += int(line.split()[1])
+    return total
+
+
 def test_changes_committed_during_a_compaction_survive_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
