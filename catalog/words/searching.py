@@ -12,7 +12,7 @@ import numpy.typing as npt
 from django.db import connection
 
 from catalog.words import asking, scoring
-from catalog.words.asking import Closeness, Found
+from catalog.words.asking import COMMON, Closeness, Found
 from catalog.words.full_text import FullText, Ids, Pattern, full_text
 from catalog.words.scoring import Kind, Scores
 
@@ -23,8 +23,6 @@ OF_COMMON: Final = 64
 WORDS_OF_COMMON: Final = 4
 """Of so many common words, the rarest, these items have each: the others say hardly anything, and
 the lists of those who have them are the longest."""
-FEW_ALLOWED: Final = 512
-"""Items that a filter leaves which are all scored: of 1,000 that takes as long as all else."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +148,7 @@ def _candidates(
     rare = [(word, value) for word, value in zip(found, worth, strict=True) if not word.common]
     rare = [(word, value) for word, value in rare if word.items.size]
     common = [word for word in found if word.common]
-    if allowed is not None and allowed.size <= FEW_ALLOWED:
+    if allowed is not None and allowed.size <= COMMON:
         return allowed, True
     if rare:
         items, values = _united(rare)
